@@ -1,0 +1,168 @@
+//! Facts: recorded statements that detection depends on and that are no events.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Amount;
+use crate::canonical::Object;
+use crate::check::{self, Checked};
+use crate::row::ColumnValue;
+use crate::time::Timestamp;
+
+/// A recorded statement. Key: `{kind}/{id}`. A higher version of one id replaces lower ones.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fact {
+    /// `rules`, `reference`, `approval`, `period`, `outcome` or `tick`.
+    pub kind: String,
+    /// What the statement is about.
+    pub id: String,
+    /// The higher replaces the lower.
+    #[serde(default)]
+    pub version: i64,
+    /// From when on it counts.
+    pub effective_at: Timestamp,
+    /// Who said it.
+    pub recorded_by: String,
+    /// `rules`: the whole rule file.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// `reference`: the table's name.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// `reference`: the row's key.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// `reference`: the row's values by name.
+    #[serde(default)]
+    pub values: Option<BTreeMap<String, ColumnValue>>,
+    /// `reference`, `approval`: first instant of validity.
+    #[serde(default)]
+    pub valid_from: Option<Timestamp>,
+    /// `reference`, `approval`: first instant after validity.
+    #[serde(default)]
+    pub valid_until: Option<Timestamp>,
+    /// `approval`, `period`: a source, or the pair of a reconciliation.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// `approval`.
+    #[serde(default)]
+    pub row_id: Option<String>,
+    /// `approval`.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// `approval`: who may make the change.
+    #[serde(default)]
+    pub editor: Option<String>,
+    /// `approval`: who allows it.
+    #[serde(default)]
+    pub approver: Option<String>,
+    /// `approval`: the value that the column may take.
+    #[serde(default)]
+    pub value: ColumnValue,
+    /// `approval`: greatest absolute impact.
+    #[serde(default)]
+    pub ceiling: Option<Amount>,
+    /// `period`: the last day of a row period, or `YYYY-MM`.
+    #[serde(default)]
+    pub period: Option<String>,
+    /// `period`: `closed` or `open`.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// `outcome`.
+    #[serde(default)]
+    pub order_id: Option<String>,
+    /// `outcome`: `fraud` or `legitimate`.
+    #[serde(default)]
+    pub outcome: Option<String>,
+    /// The legal entity that the statement is about.
+    #[serde(default)]
+    pub legal_entity: Option<String>,
+}
+
+impl Fact {
+    /// The rules in force from an instant on.
+    pub fn rules(id: &str, version: i64, effective_at: Timestamp, recorded_by: &str, text: &str) -> Self {
+        Self {
+            kind: "rules".to_owned(),
+            id: id.to_owned(),
+            version,
+            effective_at,
+            recorded_by: recorded_by.to_owned(),
+            text: Some(text.to_owned()),
+            table: None,
+            key: None,
+            values: None,
+            valid_from: None,
+            valid_until: None,
+            source: None,
+            row_id: None,
+            column: None,
+            editor: None,
+            approver: None,
+            value: ColumnValue::Null,
+            ceiling: None,
+            period: None,
+            state: None,
+            order_id: None,
+            outcome: None,
+            legal_entity: None,
+        }
+    }
+
+    /// The Kafka key.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.kind, self.id)
+    }
+
+    /// The canonical form, as events have it.
+    pub fn canonical(&self) -> String {
+        let mut out = String::with_capacity(256);
+        let mut object = Object::open(&mut out);
+        object.optional_text("approver", self.approver.as_deref());
+        if let Some(ceiling) = self.ceiling {
+            object.amount("ceiling", ceiling);
+        }
+        object.optional_text("column", self.column.as_deref());
+        object.optional_text("editor", self.editor.as_deref());
+        object.time("effective_at", self.effective_at);
+        object.text("id", &self.id);
+        object.optional_text("key", self.key.as_deref());
+        object.text("kind", &self.kind);
+        object.optional_text("legal_entity", self.legal_entity.as_deref());
+        object.optional_text("order_id", self.order_id.as_deref());
+        object.optional_text("outcome", self.outcome.as_deref());
+        object.optional_text("period", self.period.as_deref());
+        object.text("recorded_by", &self.recorded_by);
+        object.optional_text("row_id", self.row_id.as_deref());
+        object.optional_text("source", self.source.as_deref());
+        object.optional_text("state", self.state.as_deref());
+        object.optional_text("table", self.table.as_deref());
+        object.optional_text("text", self.text.as_deref());
+        object.optional_quoted("valid_from", self.valid_from);
+        object.optional_quoted("valid_until", self.valid_until);
+        self.value.write_canonical(&mut object, "value");
+        if let Some(values) = &self.values {
+            object.map("values", values, |map, name, value| value.write_member(map, name));
+        }
+        object.bare("version", self.version);
+        object.close();
+        out
+    }
+
+    /// Checks the fields that every kind has.
+    ///
+    /// # Errors
+    /// The first field that is not as the contract says.
+    pub fn check(&self) -> Checked {
+        check::word(
+            "kind",
+            &self.kind,
+            &["rules", "reference", "approval", "period", "outcome", "tick"],
+        )?;
+        check::id("id", &self.id)?;
+        check::version(self.version)?;
+        check::time("effective_at", self.effective_at)?;
+        check::id("recorded_by", &self.recorded_by)
+    }
+}
