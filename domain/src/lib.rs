@@ -1,1 +1,11 @@
-//! placeholder
+//! Pure rules: changes, periods, risk, rule files. No I/O, no async, no clock, no randomness.
+//!
+//! The promise kept here is confluence: what [`entity::EntityState::apply`] finds, applied to the standing
+//! versions of an entity in the order of their versions, is a function of those versions and the rules alone.
+
+pub mod change;
+pub mod entity;
+pub mod finding;
+pub mod period;
+pub mod risk;
+pub mod rules;

@@ -113,7 +113,7 @@ fn each_field_that_is_not_as_the_contract_says_is_named() {
         (
             "2026-03-02T10:00:00Z",
             "0000-03-02T10:00:00Z",
-            "`observed_at` is no existing time (RFC 3339)",
+            "`observed_at` lies outside the years 1900 to 2200",
         ),
         (
             "2026-03-02T10:00:00Z",
