@@ -162,14 +162,17 @@ impl<'a> Fields<'a> {
 
     /// A map of column values; absent is empty.
     pub(crate) fn columns(&mut self, name: &str) -> Result<BTreeMap<String, ColumnValue>, FieldError> {
-        let Some(map) = self.optional_object(name)? else {
-            return Ok(BTreeMap::new());
-        };
+        let Some(map) = self.optional_object(name)? else { return Ok(BTreeMap::new()) };
         map.check_size(name)?;
-        map.members
+        map.into_columns()
+    }
+
+    /// All members as column values.
+    pub(crate) fn into_columns(self) -> Result<BTreeMap<String, ColumnValue>, FieldError> {
+        self.members
             .iter()
             .map(|(key, value)| {
-                let value = column_value(value.get()).map_err(|reason| map.error(key, reason))?;
+                let value = column_value(value.get()).map_err(|reason| self.error(key, reason))?;
                 Ok((key.as_ref().to_owned(), value))
             })
             .collect()

@@ -258,3 +258,20 @@ impl RowEvent {
         object.bare("version", self.version);
     }
 }
+
+/// Column values as one JSON object with sorted keys and exact numbers.
+pub fn columns_to_json(columns: &BTreeMap<String, ColumnValue>) -> String {
+    let mut out = String::with_capacity(64);
+    let mut object = Object::open(&mut out);
+    columns.iter().for_each(|(name, value)| value.write_member(&mut object, name));
+    object.close();
+    out
+}
+
+/// Reads what [`columns_to_json`] wrote.
+///
+/// # Errors
+/// The column that cannot be read.
+pub fn columns_from_json(text: &str) -> Result<BTreeMap<String, ColumnValue>, FieldError> {
+    Fields::parse(text)?.into_columns()
+}

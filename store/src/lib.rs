@@ -1,1 +1,115 @@
-//! placeholder
+//! Postgres: the record and the transaction that writes it.
+//!
+//! The promise kept here: an event takes effect exactly once. Position and effects move in one transaction, the
+//! position by compare-and-set, and so does every entity that the transaction read.
+
+mod copy;
+pub mod entities;
+pub mod error;
+pub mod flags;
+pub mod history;
+pub mod keys;
+pub mod outbox;
+pub mod positions;
+pub mod quarantine;
+pub mod record;
+pub mod rules;
+pub mod types;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+
+pub use error::{Class, StoreError};
+pub use sqlx;
+
+/// How long Postgres lets a recording connection wait before it ends its transaction by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// One statement.
+    pub statement: Duration,
+    /// Waiting for one lock.
+    pub lock: Duration,
+    /// Between the statements of one transaction.
+    pub idle_in_transaction: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            statement: Duration::from_secs(30),
+            lock: Duration::from_secs(10),
+            idle_in_transaction: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Connection options for an address such as `postgres://user@host/database`.
+///
+/// # Errors
+/// When the address cannot be read; the address itself may hold a password and is not repeated.
+pub fn options(url: &str, role: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Refused("the database address is not of the form postgres://user@host/database".into()))?;
+    Ok(options.application_name(&format!("redline-{role}")).log_statements(tracing::log::LevelFilter::Trace))
+}
+
+/// A pool for queries and commands. It connects when it is first used.
+///
+/// # Errors
+/// When the address cannot be read.
+pub fn pool(url: &str, role: &str, connections: u32) -> Result<PgPool, StoreError> {
+    let options = options(url, role)?;
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options))
+}
+
+/// One connection for recording, whose transactions Postgres ends by itself when this process stops.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn recording_connection(url: &str, role: &str, timeouts: Timeouts) -> Result<PgConnection, StoreError> {
+    let milliseconds = |duration: Duration| duration.as_millis().to_string();
+    let options = options(url, role)?.options([
+        ("statement_timeout", milliseconds(timeouts.statement)),
+        ("lock_timeout", milliseconds(timeouts.lock)),
+        ("idle_in_transaction_session_timeout", milliseconds(timeouts.idle_in_transaction)),
+        ("tcp_keepalives_idle", "30".to_owned()),
+        ("client_connection_check_interval", "10000".to_owned()),
+    ]);
+    Ok(PgConnection::connect_with(&options).await?)
+}
+
+/// Brings the database up to this version. Idempotent; answers the number of migrations that are in place.
+///
+/// # Errors
+/// When Postgres is older than 15, cannot be reached, or refuses a migration.
+pub async fn migrate(url: &str) -> Result<usize, StoreError> {
+    const OLDEST: i32 = 150_000;
+    let mut connection = PgConnection::connect_with(&options(url, "migrate")?).await?;
+    let version: i32 =
+        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut connection).await?;
+    if version < OLDEST {
+        return Err(StoreError::Refused(format!("Postgres 15 or newer is needed; this one is {}", version / 10_000)));
+    }
+    sqlx::raw_sql("create schema if not exists redline").execute(&mut connection).await?;
+    // The list of migrations lives beside what they made.
+    sqlx::raw_sql("set search_path = redline").execute(&mut connection).await?;
+    let migrator = sqlx::migrate!("./migrations");
+    migrator.run(&mut connection).await?;
+    ensure_event_partitions(&mut connection).await?;
+    Ok(migrator.iter().count())
+}
+
+/// Makes the partitions of `events` for this month and the next two.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn ensure_event_partitions(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("select redline.ensure_event_partitions()").execute(connection).await?;
+    Ok(())
+}

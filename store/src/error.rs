@@ -1,0 +1,95 @@
+//! Errors of the store and their class, which decides what happens; never the text.
+
+/// What to do about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// It may go away by itself: try again, after a pause.
+    TryAgain,
+    /// Somebody has to act: stop and say so.
+    Stop,
+}
+
+/// What the store can answer besides what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The position is not where the batch was read from: somebody else recorded it. The batch is discarded.
+    #[error("the position of a partition has moved since this batch was read")]
+    PositionMoved,
+    /// An entity changed since it was read. The batch is detected again.
+    #[error("an entity was changed by another writer since it was read")]
+    EntityChanged,
+    /// Something recorded cannot be read back.
+    #[error("the record of {what} is damaged: {reason}")]
+    Damaged {
+        /// What is damaged.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// The operator asked for something that does not fit.
+    #[error("{0}")]
+    Refused(String),
+    /// What Postgres or the way to it says.
+    #[error("Postgres: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A migration that failed.
+    #[error("a migration of the database failed: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::PositionMoved | Self::EntityChanged => Class::TryAgain,
+            Self::Damaged { .. } | Self::Refused(_) | Self::Migration(_) => Class::Stop,
+            Self::Database(error) => class_of(error),
+        }
+    }
+}
+
+/// Connection trouble and what Postgres itself calls temporary is tried again.
+fn class_of(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Database(database) => class_of_sqlstate(database.code().as_deref().unwrap_or("")),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Class::TryAgain,
+        _ => Class::Stop,
+    }
+}
+
+fn class_of_sqlstate(code: &str) -> Class {
+    match code {
+        // Read-only transaction (a failover under way).
+        "25006" => Class::TryAgain,
+        // Idle in transaction for too long.
+        "25P03" | "25P04" => Class::TryAgain,
+        _ => match code.get(..2) {
+            // Connection; rollback (serialization, deadlock); resources (disk, memory, connections); the
+            // operator intervened (shutdown, cancel, statement timeout); lock timeout; system error.
+            Some("08" | "40" | "53" | "57" | "55" | "58") => Class::TryAgain,
+            _ => Class::Stop,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_a_defect_stops() {
+        for code in ["08006", "40001", "40P01", "53100", "53300", "57P01", "57014", "55P03", "25006", "25P03"] {
+            assert_eq!(class_of_sqlstate(code), Class::TryAgain, "{code}");
+        }
+        for code in ["23505", "42P01", "22003", "42501", ""] {
+            assert_eq!(class_of_sqlstate(code), Class::Stop, "{code}");
+        }
+        assert_eq!(class_of(&sqlx::Error::Io(std::io::Error::other("reset"))), Class::TryAgain);
+        assert_eq!(class_of(&sqlx::Error::RowNotFound), Class::Stop);
+    }
+}

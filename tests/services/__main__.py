@@ -1,0 +1,121 @@
+"""Starts the real services that the tests need: python3 tests/services COMMAND, see README.md."""
+
+import sys
+
+sys.dont_write_bytecode = True  # no __pycache__ in the project's tree
+
+import argparse
+import asyncio
+import signal
+
+import control
+import guard
+import prerequisites
+from processes import Failure, report
+from run import fetch_all, run
+from service import VARIABLES
+
+
+def main():
+    arguments = parse_arguments()
+    try:
+        return arguments.function(arguments)
+    except Failure as failure:
+        report(f"tests/services: {failure}")
+        return 1
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="tests/services", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="name everything that is missing on this machine")
+    check.set_defaults(function=do_check)
+
+    fetch = commands.add_parser("fetch", help="fetch the pinned versions into the cache")
+    fetch.set_defaults(function=do_fetch)
+
+    run_parser = commands.add_parser("run", help="run a command while the services are there")
+    run_parser.add_argument("--durable", action="store_true", help="as in production: fsync, more heap")
+    run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    run_parser.set_defaults(function=do_run)
+
+    for action in ("stop", "start", "restart"):
+        fault = commands.add_parser(action, help=f"{action} one service of the running `run`")
+        fault.add_argument("service", choices=list(VARIABLES))
+        if action != "start":
+            fault.add_argument("--immediate", action="store_true", help="as in a crash")
+        fault.set_defaults(function=do_fault, action=action, immediate=False)
+
+    arguments = parser.parse_args()
+    if arguments.function is do_run:
+        if arguments.command[:1] == ["--"]:
+            del arguments.command[0]
+        if not arguments.command:
+            run_parser.error("a command is missing after --")
+    return arguments
+
+
+def do_check(arguments):
+    look_or_fail()
+    print("all prerequisites are there")
+    return 0
+
+
+def do_fetch(arguments):
+    found = look_or_fail()
+    return until_signal(fetch_only(found))
+
+
+async def fetch_only(found):
+    await fetch_all(found)
+    return 0
+
+
+def do_run(arguments):
+    found = look_or_fail()
+    return until_signal(run(arguments.command, arguments.durable, found))
+
+
+def do_fault(arguments):
+    control.ask(arguments.action, arguments.service, arguments.immediate)
+    return 0
+
+
+def look_or_fail():
+    found, missing = prerequisites.look()
+    if missing:
+        raise Failure(prerequisites.explain(missing))
+    return found
+
+
+def until_signal(task):
+    """Runs the task; a signal ends it in order, and a second one does not disturb that end."""
+    guard.begin()
+    try:
+        return asyncio.run(_until_signal(task))
+    finally:
+        guard.end()
+
+
+async def _until_signal(coroutine):
+    task = asyncio.ensure_future(coroutine)
+    received = []
+
+    def stop(number):
+        if not received:
+            received.append(number)
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup ignores SIGHUP, and means it.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 128 + received[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""What the machine has to bring, and which Debian package brings what is missing."""
+
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from service import VARIABLES, names_to_start
+
+OLDEST_PYTHON = (3, 11)  # the pinned packages of the foreign client want it
+OLDEST_JAVA = 17
+OLDEST_POSTGRES = 15
+
+
+@dataclass
+class Java:
+    executable: str
+    major: int
+
+
+@dataclass
+class PostgresServer:
+    folder: Path
+    version: str
+
+
+@dataclass
+class RedisServer:
+    executable: str
+    version: str
+
+
+@dataclass
+class Prerequisites:
+    """None where it is missing, or where the environment names the service."""
+
+    java: Optional[Java] = None
+    postgres: Optional[PostgresServer] = None
+    redis: Optional[RedisServer] = None
+
+
+@dataclass
+class Missing:
+    what: str
+    package: str
+
+
+def look():
+    """What was found, and everything that is missing."""
+    wanted = names_to_start()
+    found = Prerequisites()
+    missing = missing_for_python()
+    if "kafka" in wanted or "registry" in wanted:
+        found.java = find_java()
+        if found.java is None:
+            missing.append(Missing(f"Java {OLDEST_JAVA} or newer", "openjdk-17-jre-headless"))
+        if shutil.which("mvn") is None:
+            missing.append(Missing("Maven (mvn)", "maven"))
+    if "postgres" in wanted:
+        found.postgres = find_postgres()
+        if found.postgres is None:
+            what = f"a Postgres server {OLDEST_POSTGRES} or newer (initdb and postgres)"
+            missing.append(Missing(what, "postgresql"))
+        elif os.geteuid() == 0 and not has_user("postgres"):
+            what = "the user postgres of the operating system (Postgres refuses to run as root)"
+            missing.append(Missing(what, "postgresql"))
+    if "redis" in wanted:
+        found.redis = find_redis()
+        if found.redis is None:
+            missing.append(Missing("the Redis server (redis-server)", "redis-server"))
+    return found, missing
+
+
+def missing_for_python():
+    missing = []
+    if sys.version_info < OLDEST_PYTHON:
+        what = "Python {}.{} or newer".format(*OLDEST_PYTHON)
+        missing.append(Missing(what, "python3"))
+    # Debian leaves ensurepip out of its plain Python; without it no environment can be made.
+    if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+        missing.append(Missing("Python's venv", "python3-venv"))
+    return missing
+
+
+def explain(missing):
+    lines = ["missing on this machine:"]
+    lines += [f"  {one.what}: Debian package {one.package}" for one in missing]
+    packages = " ".join(sorted({one.package for one in missing}))
+    lines.append(f"install with: apt-get install -y --no-install-recommends {packages}")
+    variables = ", ".join(VARIABLES[name] for name in names_to_start())
+    if variables:
+        lines.append(f"or name a running service in {variables}")
+    return "\n".join(lines)
+
+
+def find_java():
+    """The newest Java of the machine: the newer registry needs more than Debian's default."""
+    candidates = [shutil.which("java")]
+    if os.environ.get("JAVA_HOME"):
+        candidates.append(Path(os.environ["JAVA_HOME"]) / "bin/java")
+    candidates += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    runtimes = []
+    for executable in {os.path.realpath(one) for one in candidates if one}:
+        number = first_match(r'version "(\d+)', output_of(executable, "-version"))
+        if number and int(number) >= OLDEST_JAVA:
+            runtimes.append(Java(executable, int(number)))
+    return max(runtimes, key=lambda java: (java.major, java.executable), default=None)
+
+
+def find_postgres():
+    """The one that pg_config names, else the newest that Debian installed."""
+    named = output_of("pg_config", "--bindir").strip()
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=version_in_path, reverse=True)
+    for folder in [Path(named)] * bool(named) + installed:
+        # pg_config alone can come with the client library.
+        version = first_match(r"\(PostgreSQL\) (\S+)", output_of(folder / "postgres", "--version"))
+        major = first_match(r"^(\d+)", version or "")
+        if major and int(major) >= OLDEST_POSTGRES and os.access(folder / "initdb", os.X_OK):
+            return PostgresServer(folder, version)
+    return None
+
+
+def version_in_path(folder):
+    return int(first_match(r"^(\d+)", folder.parent.name) or 0)
+
+
+def find_redis():
+    executable = shutil.which("redis-server")
+    version = first_match(r"v=(\S+)", output_of(executable, "--version")) if executable else None
+    return RedisServer(executable, version) if version else None
+
+
+def has_user(name):
+    try:
+        pwd.getpwnam(name)
+        return True
+    except KeyError:
+        return False
+
+
+def output_of(*command):
+    """What it prints, or nothing when it cannot be run: then it counts as missing."""
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return result.stdout.decode(errors="replace")
+
+
+def first_match(pattern, text):
+    match = re.search(pattern, text)
+    return match[1] if match else None
