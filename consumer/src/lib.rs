@@ -1,1 +1,23 @@
-//! placeholder
+//! The consumer: poll -> decode -> deduplicate -> detect -> record -> mark, and the relay behind it.
+//!
+//! The delivery contract: a record takes effect in Postgres exactly once, whatever dies and whenever. The position
+//! of a partition moves in the same transaction as the effects, by compare-and-set; so does every entity that was
+//! read. Whoever comes second records nothing, discards its batch and reads on from the position. Kafka's
+//! committed offsets and Redis's marks are advice: nothing depends on them.
+
+pub mod batch;
+mod cache;
+mod decode;
+pub mod deduplicate;
+pub mod detect;
+pub mod incarnation;
+mod kafka;
+mod recorder;
+pub mod relay;
+pub mod settings;
+mod sums;
+pub mod worker;
+mod writers;
+
+pub use decode::RETRY_HEADER;
+pub use recorder::RecordError;

@@ -202,6 +202,11 @@ impl RuleBook {
         Self { sets }
     }
 
+    /// Whether no rules were ever recorded.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
     /// The rules of a source in force at an instant.
     pub fn of(&self, source: &str, time: Timestamp) -> Option<&SourceRules> {
         let after = self

@@ -28,20 +28,27 @@ pub const FACT_SCHEMA: &str = include_str!("../avro/fact.avsc");
 /// The text of `avro/flag.avsc`.
 pub const FLAG_SCHEMA: &str = include_str!("../avro/flag.avsc");
 
+/// A compiled-in schema with its writer, which is costly to make and cheap to use.
+pub struct Compiled {
+    /// The schema.
+    pub schema: &'static Schema,
+    writer: GenericDatumWriter<'static>,
+}
+
 /// The compiled-in schemas, parsed once.
 pub struct Schemas {
-    row: Schema,
-    payout: Schema,
-    order: Schema,
+    row: Compiled,
+    payout: Compiled,
+    order: Compiled,
     /// Schema of facts.
-    pub fact: Schema,
+    pub fact: Compiled,
     /// Schema of flags.
-    pub flag: Schema,
+    pub flag: Compiled,
 }
 
 impl Schemas {
     /// The schema of a kind of events.
-    pub fn of(&self, kind: EventKind) -> &Schema {
+    pub fn of(&self, kind: EventKind) -> &Compiled {
         match kind {
             EventKind::Row => &self.row,
             EventKind::Payout => &self.payout,
@@ -62,13 +69,20 @@ pub static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
     }
 });
 
-/// A schema that is part of this binary; a test parses each, so this cannot fail at run time.
+/// A schema that is part of this binary and lives as long as it; a test parses each, so this cannot fail.
 #[expect(
     clippy::panic,
     reason = "a binary whose own schemas do not parse never passes its first test"
 )]
-fn compiled_in(text: &str) -> Schema {
-    Schema::parse_str(text).unwrap_or_else(|error| panic!("a compiled-in schema does not parse: {error}"))
+fn compiled_in(text: &str) -> Compiled {
+    let compiled = Schema::parse_str(text).and_then(|schema| {
+        let schema: &'static Schema = Box::leak(Box::new(schema));
+        Ok(Compiled {
+            schema,
+            writer: GenericDatumWriter::builder(schema).build()?,
+        })
+    });
+    compiled.unwrap_or_else(|error| panic!("a compiled-in schema does not parse: {error}"))
 }
 
 /// Why a framed value cannot become an event.
@@ -121,11 +135,9 @@ fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// A sentence; only a value that does not follow the schema, which is a defect of ours.
-pub fn encode<T: Serialize>(schema: &Schema, schema_id: u32, value: &T) -> Result<Vec<u8>, String> {
-    let writer = GenericDatumWriter::builder(schema)
-        .build()
-        .map_err(|error| error.to_string())?;
-    let datum = writer
+pub fn encode<T: Serialize>(compiled: &Compiled, schema_id: u32, value: &T) -> Result<Vec<u8>, String> {
+    let datum = compiled
+        .writer
         .write_ser_to_vec(value)
         .map_err(|error| error.to_string())?;
     Ok(frame(schema_id, &datum))
@@ -136,11 +148,11 @@ pub fn encode<T: Serialize>(schema: &Schema, schema_id: u32, value: &T) -> Resul
 /// # Errors
 /// As [`encode`].
 pub fn encode_event(schema_id: u32, event: &Event) -> Result<Vec<u8>, String> {
-    let schema = SCHEMAS.of(event.kind());
+    let compiled = SCHEMAS.of(event.kind());
     match event {
-        Event::Row(row) => encode(schema, schema_id, row),
-        Event::Payout(payout) => encode(schema, schema_id, payout),
-        Event::Order(order) => encode(schema, schema_id, order),
+        Event::Row(row) => encode(compiled, schema_id, row),
+        Event::Payout(payout) => encode(compiled, schema_id, payout),
+        Event::Order(order) => encode(compiled, schema_id, order),
     }
 }
 
@@ -148,7 +160,7 @@ pub fn encode_event(schema_id: u32, event: &Event) -> Result<Vec<u8>, String> {
 pub struct WriterSchema {
     schema_id: u32,
     kind: EventKind,
-    schema: Schema,
+    reader: GenericDatumReader<'static>,
     /// Whether every field of the writer is one of ours, in any order; otherwise unknown values are looked for.
     direct: bool,
 }
@@ -159,17 +171,22 @@ impl WriterSchema {
     /// # Errors
     /// [`DecodeError::NotDecodable`] when it is no Avro schema of a record.
     pub fn new(schema_id: u32, kind: EventKind, text: &str) -> Result<Self, DecodeError> {
-        let ours = SCHEMAS.of(kind);
+        let ours = SCHEMAS.of(kind).schema;
         let unusable = |reason: String| DecodeError::NotDecodable { schema_id, reason };
         let schema = Schema::parse_str(text).map_err(|error| unusable(error.to_string()))?;
         let Schema::Record(record) = &schema else {
             return Err(unusable("it is not the schema of a record".to_owned()));
         };
         let direct = record.fields.iter().all(|field| is_field_of(ours, &field.name));
+        // Writers' schemas are few and are kept for as long as the process lives.
+        let schema: &'static Schema = Box::leak(Box::new(schema));
+        let reader = GenericDatumReader::builder(schema)
+            .build()
+            .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             schema_id,
             kind,
-            schema,
+            reader,
             direct,
         })
     }
@@ -191,7 +208,7 @@ impl WriterSchema {
     fn read<T: DeserializeOwned>(&self, datum: &[u8]) -> Result<T, DecodeError> {
         if !self.direct {
             let value = self.whole(datum, |reader, rest| reader.read_value(rest))?;
-            refuse_unknown_values(SCHEMAS.of(self.kind), &value)?;
+            refuse_unknown_values(SCHEMAS.of(self.kind).schema, &value)?;
         }
         self.whole(datum, |reader, rest| reader.read_deser(rest))
     }
@@ -203,10 +220,7 @@ impl WriterSchema {
         read: impl FnOnce(&GenericDatumReader<'_>, &mut &[u8]) -> apache_avro::AvroResult<T>,
     ) -> Result<T, DecodeError> {
         let mut rest = datum;
-        let value = GenericDatumReader::builder(&self.schema)
-            .build()
-            .and_then(|reader| read(&reader, &mut rest))
-            .map_err(|error| self.not_decodable(&error.to_string()))?;
+        let value = read(&self.reader, &mut rest).map_err(|error| self.not_decodable(&error.to_string()))?;
         if rest.is_empty() {
             return Ok(value);
         }

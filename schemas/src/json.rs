@@ -162,7 +162,9 @@ impl<'a> Fields<'a> {
 
     /// A map of column values; absent is empty.
     pub(crate) fn columns(&mut self, name: &str) -> Result<BTreeMap<String, ColumnValue>, FieldError> {
-        let Some(map) = self.optional_object(name)? else { return Ok(BTreeMap::new()) };
+        let Some(map) = self.optional_object(name)? else {
+            return Ok(BTreeMap::new());
+        };
         map.check_size(name)?;
         map.into_columns()
     }

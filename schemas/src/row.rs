@@ -263,7 +263,9 @@ impl RowEvent {
 pub fn columns_to_json(columns: &BTreeMap<String, ColumnValue>) -> String {
     let mut out = String::with_capacity(64);
     let mut object = Object::open(&mut out);
-    columns.iter().for_each(|(name, value)| value.write_member(&mut object, name));
+    columns
+        .iter()
+        .for_each(|(name, value)| value.write_member(&mut object, name));
     object.close();
     out
 }

@@ -251,7 +251,7 @@ fn a_flag_and_a_fact_survive_their_schemas() {
     insta::assert_snapshot!("flag_content", flag.canonical());
     let bytes = avro::encode(&SCHEMAS.flag, 1, &flag).expect("it encodes");
     let (_, mut datum) = avro::split_frame(&bytes).expect("it is framed");
-    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&SCHEMAS.flag)
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(SCHEMAS.flag.schema)
         .build()
         .expect("a reader");
     assert_eq!(reader.read_deser::<Flag>(&mut datum).expect("it decodes"), flag);
@@ -267,7 +267,7 @@ fn a_flag_and_a_fact_survive_their_schemas() {
     insta::assert_snapshot!("fact", fact.canonical());
     let bytes = avro::encode(&SCHEMAS.fact, 1, &fact).expect("it encodes");
     let (_, mut datum) = avro::split_frame(&bytes).expect("it is framed");
-    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&SCHEMAS.fact)
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(SCHEMAS.fact.schema)
         .build()
         .expect("a reader");
     assert_eq!(reader.read_deser::<Fact>(&mut datum).expect("it decodes"), fact);

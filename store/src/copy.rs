@@ -15,7 +15,11 @@ impl CopyBuffer {
         let mut bytes = Vec::with_capacity(capacity);
         bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
         bytes.extend_from_slice(&[0; 8]);
-        Self { bytes, fields, rows: 0 }
+        Self {
+            bytes,
+            fields,
+            rows: 0,
+        }
     }
 
     /// Begins a row; exactly the announced number of fields must follow.
@@ -56,7 +60,11 @@ impl CopyBuffer {
     }
 
     /// Sends the rows; nothing when there are none.
-    pub(crate) async fn send(mut self, connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
+    pub(crate) async fn send(
+        mut self,
+        connection: &mut PgConnection,
+        statement: &str,
+    ) -> Result<(), sqlx::Error> {
         /// Bytes sent at once: Postgres reads them while the rest is still under way.
         const CHUNK: usize = 256 * 1024;
         if self.rows == 0 {
@@ -69,7 +77,10 @@ impl CopyBuffer {
         }
         let copied = copy.finish().await?;
         if copied != self.rows as u64 {
-            return Err(sqlx::Error::Protocol(format!("{copied} of {} rows were copied", self.rows)));
+            return Err(sqlx::Error::Protocol(format!(
+                "{copied} of {} rows were copied",
+                self.rows
+            )));
         }
         Ok(())
     }

@@ -49,7 +49,10 @@ pub async fn load(
 
 fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
     let key = read_key(row)?;
-    let damaged = |reason: String| StoreError::Damaged { what: key.to_string(), reason };
+    let damaged = |reason: String| StoreError::Damaged {
+        what: key.to_string(),
+        reason,
+    };
     let latest = Latest {
         version: row.try_get("version")?,
         hash: content_hash(row.try_get("content_hash")?)?,
@@ -70,8 +73,16 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
         None => std::collections::BTreeMap::new(),
         Some(json) => columns_from_json(json).map_err(|error| damaged(error.to_string()))?,
     };
-    let state = EntityState { latest: Some(latest), baseline, previous };
-    let entity = Entity { entity: row.try_get("entity")?, revision: row.try_get("revision")?, state };
+    let state = EntityState {
+        latest: Some(latest),
+        baseline,
+        previous,
+    };
+    let entity = Entity {
+        entity: row.try_get("entity")?,
+        revision: row.try_get("revision")?,
+        state,
+    };
     Ok((key, entity))
 }
 
@@ -81,7 +92,11 @@ pub(crate) fn read_key(row: &PgRow) -> Result<EntityKey, StoreError> {
         what: "an entity".to_owned(),
         reason: format!("`{entity_type}` is no type of entities"),
     })?;
-    Ok(EntityKey { kind, source: row.try_get("source")?, entity_id: row.try_get("entity_id")? })
+    Ok(EntityKey {
+        kind,
+        source: row.try_get("source")?,
+        entity_id: row.try_get("entity_id")?,
+    })
 }
 
 pub(crate) fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -122,16 +137,39 @@ pub async fn confirm_duplicates(
             and v.content_hash = k.content_hash
          where k.observed_at is null or k.observed_at >= v.observed_at",
     )
-    .bind(probable.iter().map(|one| one.key.kind.entity_type()).collect::<Vec<_>>())
-    .bind(probable.iter().map(|one| one.key.source.as_str()).collect::<Vec<_>>())
-    .bind(probable.iter().map(|one| one.key.entity_id.as_str()).collect::<Vec<_>>())
+    .bind(
+        probable
+            .iter()
+            .map(|one| one.key.kind.entity_type())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        probable
+            .iter()
+            .map(|one| one.key.source.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        probable
+            .iter()
+            .map(|one| one.key.entity_id.as_str())
+            .collect::<Vec<_>>(),
+    )
     .bind(probable.iter().map(|one| one.version).collect::<Vec<_>>())
     .bind(probable.iter().map(|one| one.hash.0.to_vec()).collect::<Vec<_>>())
-    .bind(probable.iter().map(|one| optional_time(one.observed_at)).collect::<Vec<_>>())
+    .bind(
+        probable
+            .iter()
+            .map(|one| optional_time(one.observed_at))
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(connection)
     .await?;
     for ordinal in ordinals {
-        if let Some(slot) = usize::try_from(ordinal - 1).ok().and_then(|index| confirmed.get_mut(index)) {
+        if let Some(slot) = usize::try_from(ordinal - 1)
+            .ok()
+            .and_then(|index| confirmed.get_mut(index))
+        {
             *slot = true;
         }
     }

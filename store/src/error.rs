@@ -83,13 +83,18 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_a_defect_stops() {
-        for code in ["08006", "40001", "40P01", "53100", "53300", "57P01", "57014", "55P03", "25006", "25P03"] {
+        for code in [
+            "08006", "40001", "40P01", "53100", "53300", "57P01", "57014", "55P03", "25006", "25P03",
+        ] {
             assert_eq!(class_of_sqlstate(code), Class::TryAgain, "{code}");
         }
         for code in ["23505", "42P01", "22003", "42501", ""] {
             assert_eq!(class_of_sqlstate(code), Class::Stop, "{code}");
         }
-        assert_eq!(class_of(&sqlx::Error::Io(std::io::Error::other("reset"))), Class::TryAgain);
+        assert_eq!(
+            class_of(&sqlx::Error::Io(std::io::Error::other("reset"))),
+            Class::TryAgain
+        );
         assert_eq!(class_of(&sqlx::Error::RowNotFound), Class::Stop);
     }
 }

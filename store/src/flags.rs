@@ -26,17 +26,23 @@ pub async fn load(connection: &mut PgConnection, entities: &[i64]) -> Result<Vec
     .bind(entities)
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| Ok((row.try_get("entity")?, read_flag(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get("entity")?, read_flag(row)?)))
+        .collect()
 }
 
 fn read_flag(row: &PgRow) -> Result<Flag, StoreError> {
     let flag_id: String = row.try_get("flag_id")?;
-    let damaged = |reason: String| StoreError::Damaged { what: format!("flag {flag_id}"), reason };
+    let damaged = |reason: String| StoreError::Damaged {
+        what: format!("flag {flag_id}"),
+        reason,
+    };
     let impact = row
         .try_get::<Option<&str>, _>("impact")?
         .map(|text| text.parse().map_err(|error| damaged(format!("impact {error}"))))
         .transpose()?;
-    let details = serde_json::from_str(row.try_get("details")?).map_err(|error| damaged(error.to_string()))?;
+    let details =
+        serde_json::from_str(row.try_get("details")?).map_err(|error| damaged(error.to_string()))?;
     Ok(Flag {
         revision: row.try_get("revision")?,
         status: row.try_get("status")?,

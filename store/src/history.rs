@@ -60,8 +60,12 @@ pub async fn load(
     for row in &rows {
         let key = read_key(row)?;
         let content: &str = row.try_get("content")?;
-        let event = Event::from_canonical(key.kind, content, time(row, "observed_at")?)
-            .map_err(|error| StoreError::Damaged { what: key.to_string(), reason: error.to_string() })?;
+        let event = Event::from_canonical(key.kind, content, time(row, "observed_at")?).map_err(|error| {
+            StoreError::Damaged {
+                what: key.to_string(),
+                reason: error.to_string(),
+            }
+        })?;
         let hash = content_hash(row.try_get("content_hash")?)?;
         let incarnation: String = row.try_get("incarnation")?;
         let partition: i32 = row.try_get("partition")?;
@@ -70,11 +74,23 @@ pub async fn load(
             .entry((incarnation, partition))
             .or_insert_with_key(|(incarnation, partition)| {
                 let incarnation = incarnation.clone();
-                Arc::new(Ledger { topic: topic.to_owned(), incarnation, partition: *partition })
+                Arc::new(Ledger {
+                    topic: topic.to_owned(),
+                    incarnation,
+                    partition: *partition,
+                })
             })
             .clone();
-        let place = Place { ledger, offset: row.try_get("offset")? };
-        let standing = Standing { event, hash, place, hashes: vec![hash] };
+        let place = Place {
+            ledger,
+            offset: row.try_get("offset")?,
+        };
+        let standing = Standing {
+            event,
+            hash,
+            place,
+            hashes: vec![hash],
+        };
         histories.entry(key).or_default().push(Accepted { standing });
     }
     Ok(histories)

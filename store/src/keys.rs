@@ -119,10 +119,9 @@ impl StoredKey {
     /// Whether the secret is right. Takes the same time wherever it is wrong.
     pub fn is_opened_by(&self, presented: &PresentedKey<'_>) -> bool {
         let hash = hash(presented.secret);
-        let differing = hash
-            .iter()
-            .zip(&self.secret_hash)
-            .fold(0, |all, (ours, theirs)| std::hint::black_box(all | (ours ^ theirs)));
+        let differing = hash.iter().zip(&self.secret_hash).fold(0, |all, (ours, theirs)| {
+            std::hint::black_box(all | (ours ^ theirs))
+        });
         self.secret_hash.len() == SECRET_BYTES && std::hint::black_box(differing) == 0
     }
 
@@ -185,9 +184,8 @@ fn is_taken_name(error: &sqlx::Error) -> bool {
 }
 
 fn check(name: &str, scopes: &[String], source: Option<&str>) -> Result<(), KeyError> {
-    let fits = |text: &str| {
-        (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-    };
+    let fits =
+        |text: &str| (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     if !fits(name) {
         return Err(KeyError::BadName);
     }

@@ -51,9 +51,12 @@ impl Default for Timeouts {
 /// # Errors
 /// When the address cannot be read; the address itself may hold a password and is not repeated.
 pub fn options(url: &str, role: &str) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Refused("the database address is not of the form postgres://user@host/database".into()))?;
-    Ok(options.application_name(&format!("redline-{role}")).log_statements(tracing::log::LevelFilter::Trace))
+    let options = PgConnectOptions::from_str(url).map_err(|_| {
+        StoreError::Refused("the database address is not of the form postgres://user@host/database".into())
+    })?;
+    Ok(options
+        .application_name(&format!("redline-{role}"))
+        .log_statements(tracing::log::LevelFilter::Trace))
 }
 
 /// A pool for queries and commands. It connects when it is first used.
@@ -72,12 +75,19 @@ pub fn pool(url: &str, role: &str, connections: u32) -> Result<PgPool, StoreErro
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn recording_connection(url: &str, role: &str, timeouts: Timeouts) -> Result<PgConnection, StoreError> {
+pub async fn recording_connection(
+    url: &str,
+    role: &str,
+    timeouts: Timeouts,
+) -> Result<PgConnection, StoreError> {
     let milliseconds = |duration: Duration| duration.as_millis().to_string();
     let options = options(url, role)?.options([
         ("statement_timeout", milliseconds(timeouts.statement)),
         ("lock_timeout", milliseconds(timeouts.lock)),
-        ("idle_in_transaction_session_timeout", milliseconds(timeouts.idle_in_transaction)),
+        (
+            "idle_in_transaction_session_timeout",
+            milliseconds(timeouts.idle_in_transaction),
+        ),
         ("tcp_keepalives_idle", "30".to_owned()),
         ("client_connection_check_interval", "10000".to_owned()),
     ]);
@@ -91,14 +101,22 @@ pub async fn recording_connection(url: &str, role: &str, timeouts: Timeouts) -> 
 pub async fn migrate(url: &str) -> Result<usize, StoreError> {
     const OLDEST: i32 = 150_000;
     let mut connection = PgConnection::connect_with(&options(url, "migrate")?).await?;
-    let version: i32 =
-        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut connection).await?;
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .fetch_one(&mut connection)
+        .await?;
     if version < OLDEST {
-        return Err(StoreError::Refused(format!("Postgres 15 or newer is needed; this one is {}", version / 10_000)));
+        return Err(StoreError::Refused(format!(
+            "Postgres 15 or newer is needed; this one is {}",
+            version / 10_000
+        )));
     }
-    sqlx::raw_sql("create schema if not exists redline").execute(&mut connection).await?;
+    sqlx::raw_sql("create schema if not exists redline")
+        .execute(&mut connection)
+        .await?;
     // The list of migrations lives beside what they made.
-    sqlx::raw_sql("set search_path = redline").execute(&mut connection).await?;
+    sqlx::raw_sql("set search_path = redline")
+        .execute(&mut connection)
+        .await?;
     let migrator = sqlx::migrate!("./migrations");
     migrator.run(&mut connection).await?;
     ensure_event_partitions(&mut connection).await?;
@@ -110,6 +128,8 @@ pub async fn migrate(url: &str) -> Result<usize, StoreError> {
 /// # Errors
 /// When Postgres cannot be reached.
 pub async fn ensure_event_partitions(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("select redline.ensure_event_partitions()").execute(connection).await?;
+    sqlx::query("select redline.ensure_event_partitions()")
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -10,6 +10,9 @@ use sqlx::{PgConnection, Row};
 
 use crate::error::StoreError;
 
+/// Headers of a Kafka record, in order; names may repeat.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 /// A record for a Kafka topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
@@ -20,7 +23,7 @@ pub struct Message {
     /// Kafka value.
     pub value: Option<Vec<u8>>,
     /// Kafka headers, in order.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
 }
 
 /// A message that waits, with its number.
@@ -46,10 +49,30 @@ pub(crate) async fn add(connection: &mut PgConnection, messages: &[Message]) -> 
          from unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[]) with ordinality
             m (topic, key, value, headers, ordinality) order by ordinality",
     )
-    .bind(messages.iter().map(|message| message.topic.as_str()).collect::<Vec<_>>())
-    .bind(messages.iter().map(|message| message.key.as_deref()).collect::<Vec<_>>())
-    .bind(messages.iter().map(|message| message.value.as_deref()).collect::<Vec<_>>())
-    .bind(messages.iter().map(|message| headers_to_json(&message.headers)).collect::<Vec<_>>())
+    .bind(
+        messages
+            .iter()
+            .map(|message| message.topic.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        messages
+            .iter()
+            .map(|message| message.key.as_deref())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        messages
+            .iter()
+            .map(|message| message.value.as_deref())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        messages
+            .iter()
+            .map(|message| headers_to_json(&message.headers))
+            .collect::<Vec<_>>(),
+    )
     .execute(connection)
     .await?;
     Ok(())
@@ -65,7 +88,7 @@ pub async fn take(
     most_bytes: i64,
 ) -> Result<Option<Vec<Waiting>>, StoreError> {
     /// Any number that nothing else of ours locks.
-    const RELAY_LOCK: i64 = 0x7265_6c61_79;
+    const RELAY_LOCK: i64 = 0x0072_656c_6179;
     let alone: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
         .bind(RELAY_LOCK)
         .fetch_one(&mut *connection)
@@ -94,7 +117,10 @@ pub async fn take(
                 value: row.try_get("value")?,
                 headers: headers_from_json(row.try_get("headers")?)?,
             };
-            Ok(Waiting { outbox_id: row.try_get("outbox_id")?, message })
+            Ok(Waiting {
+                outbox_id: row.try_get("outbox_id")?,
+                message,
+            })
         })
         .collect::<Result<_, StoreError>>()?;
     Ok(Some(waiting))
@@ -105,7 +131,10 @@ pub async fn take(
 /// # Errors
 /// When Postgres cannot be reached.
 pub async fn delete(connection: &mut PgConnection, published: &[i64]) -> Result<(), StoreError> {
-    sqlx::query("delete from redline.outbox where outbox_id = any($1)").bind(published).execute(connection).await?;
+    sqlx::query("delete from redline.outbox where outbox_id = any($1)")
+        .bind(published)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -120,8 +149,11 @@ pub(crate) fn headers_to_json(headers: &[(String, Option<Vec<u8>>)]) -> String {
 }
 
 /// Reads what [`headers_to_json`] wrote.
-pub(crate) fn headers_from_json(json: &str) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
-    let damaged = || StoreError::Damaged { what: "the headers of a record".to_owned(), reason: "no list".to_owned() };
+pub(crate) fn headers_from_json(json: &str) -> Result<Headers, StoreError> {
+    let damaged = || StoreError::Damaged {
+        what: "the headers of a record".to_owned(),
+        reason: "no list".to_owned(),
+    };
     let list: Vec<Value> = serde_json::from_str(json).map_err(|_| damaged())?;
     list.iter()
         .map(|header| {
@@ -151,7 +183,10 @@ mod tests {
 
     #[test]
     fn headers_survive_json() {
-        let headers = vec![("traceparent".to_owned(), Some(vec![0, 255, 7])), ("empty".to_owned(), None)];
+        let headers = vec![
+            ("traceparent".to_owned(), Some(vec![0, 255, 7])),
+            ("empty".to_owned(), None),
+        ];
         assert_eq!(headers_from_json(&headers_to_json(&headers)).unwrap(), headers);
     }
 }

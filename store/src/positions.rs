@@ -80,7 +80,11 @@ pub enum Opened {
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn open(connection: &mut PgConnection, kafka: &KafkaPartition, owner: Uuid) -> Result<Opened, StoreError> {
+pub async fn open(
+    connection: &mut PgConnection,
+    kafka: &KafkaPartition,
+    owner: Uuid,
+) -> Result<Opened, StoreError> {
     terminate_owner(connection, kafka).await?;
     let mut transaction = connection.begin().await?;
     // One opener a topic at a time: whether an incarnation is known must not change in between.
@@ -96,10 +100,22 @@ pub async fn open(connection: &mut PgConnection, kafka: &KafkaPartition, owner: 
         None => insert(&mut transaction, kafka, &kafka.topic_id).await?,
     };
     if position.next_offset < kafka.log_start {
-        return stop(transaction, kafka, StopReason::LogStartPastPosition, Some(position.next_offset)).await;
+        return stop(
+            transaction,
+            kafka,
+            StopReason::LogStartPastPosition,
+            Some(position.next_offset),
+        )
+        .await;
     }
     if position.next_offset > kafka.log_end {
-        return stop(transaction, kafka, StopReason::PositionPastLogEnd, Some(position.next_offset)).await;
+        return stop(
+            transaction,
+            kafka,
+            StopReason::PositionPastLogEnd,
+            Some(position.next_offset),
+        )
+        .await;
     }
     sqlx::query(
         "update redline.positions set owner = $2, owner_backend_pid = pg_backend_pid(), owner_backend_start =
@@ -155,7 +171,9 @@ fn read_position(row: &sqlx::postgres::PgRow) -> Result<Position, StoreError> {
         position_id: row.try_get("position_id")?,
         incarnation: row.try_get("incarnation")?,
         next_offset: row.try_get("next_offset")?,
-        watermark: row.try_get::<Option<Timestamptz>, _>("watermark")?.map(|time| time.0),
+        watermark: row
+            .try_get::<Option<Timestamptz>, _>("watermark")?
+            .map(|time| time.0),
     })
 }
 
@@ -223,7 +241,13 @@ async fn stop(
 
 /// What happened, and the operator's choices by name.
 fn choices(kafka: &KafkaPartition, reason: StopReason, next_offset: Option<i64>) -> String {
-    let KafkaPartition { topic, partition, log_start, log_end, .. } = kafka;
+    let KafkaPartition {
+        topic,
+        partition,
+        log_start,
+        log_end,
+        ..
+    } = kafka;
     let position = next_offset.unwrap_or(0);
     match reason {
         StopReason::UnknownIncarnation => format!(
@@ -264,7 +288,11 @@ pub async fn reclaim(connection: &mut PgConnection, owner: Uuid) -> Result<Vec<i
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn release(connection: &mut PgConnection, positions: &[i32], owner: Uuid) -> Result<(), StoreError> {
+pub async fn release(
+    connection: &mut PgConnection,
+    positions: &[i32],
+    owner: Uuid,
+) -> Result<(), StoreError> {
     sqlx::query(
         "update redline.positions set owner = null, owner_backend_pid = null, owner_backend_start = null
          where position_id = any($1) and owner = $2",
@@ -320,7 +348,9 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Listed>, StoreError> {
                 partition: row.try_get("partition")?,
                 incarnation: row.try_get("incarnation")?,
                 next_offset: row.try_get("next_offset")?,
-                watermark: row.try_get::<Option<Timestamptz>, _>("watermark")?.map(|time| time.0),
+                watermark: row
+                    .try_get::<Option<Timestamptz>, _>("watermark")?
+                    .map(|time| time.0),
                 status: row.try_get("status")?,
                 detail: row.try_get("detail")?,
             })
@@ -348,7 +378,16 @@ pub async fn restart(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Result<
     for row in &old {
         let incarnation: String = row.try_get("incarnation")?;
         let next_offset: i64 = row.try_get("next_offset")?;
-        insert_gap(&mut transaction, kafka, &incarnation, next_offset, None, &reason, by).await?;
+        insert_gap(
+            &mut transaction,
+            kafka,
+            &incarnation,
+            next_offset,
+            None,
+            &reason,
+            by,
+        )
+        .await?;
     }
     let restarts: i64 = sqlx::query_scalar(
         "select count(*) from redline.positions where topic = $1 and partition = $2 and topic_id = $3",
@@ -395,19 +434,29 @@ pub async fn accept_gap(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Resu
     };
     let incarnation: String = row.try_get("incarnation")?;
     let first: i64 = row.try_get("next_offset")?;
-    insert_gap(&mut transaction, kafka, &incarnation, first, Some(kafka.log_start), &reason, by).await?;
+    insert_gap(
+        &mut transaction,
+        kafka,
+        &incarnation,
+        first,
+        Some(kafka.log_start),
+        &reason,
+        by,
+    )
+    .await?;
     unstop(&mut transaction, kafka).await?;
     transaction.commit().await?;
     Ok(kafka.log_start)
 }
 
 async fn stopped_reason(connection: &mut PgConnection, kafka: &KafkaPartition) -> Result<String, StoreError> {
-    let reason =
-        sqlx::query_scalar("select reason from redline.stopped_partitions where topic = $1 and partition = $2 for update")
-            .bind(&kafka.topic)
-            .bind(kafka.partition)
-            .fetch_optional(connection)
-            .await?;
+    let reason = sqlx::query_scalar(
+        "select reason from redline.stopped_partitions where topic = $1 and partition = $2 for update",
+    )
+    .bind(&kafka.topic)
+    .bind(kafka.partition)
+    .fetch_optional(connection)
+    .await?;
     reason.ok_or_else(|| {
         StoreError::Refused(format!(
             "partition {} of {} is not stopped; a partition that is recorded is left alone",

@@ -1,14 +1,14 @@
 //! Quarantine: records that could not be accepted, with their bytes, and their way back.
 
-use redline_schemas::Timestamp;
 use redline_domain::finding::Ledger;
+use redline_schemas::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use std::sync::Arc;
 
 use crate::entities::time;
 use crate::error::StoreError;
-use crate::outbox::{headers_from_json, headers_to_json};
+use crate::outbox::{Headers, headers_from_json, headers_to_json};
 use crate::types::optional_time;
 
 /// A record to be quarantined.
@@ -27,7 +27,7 @@ pub struct Quarantined {
     /// Raw value.
     pub value: Option<Vec<u8>>,
     /// Raw headers.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
     /// Kafka's timestamp.
     pub kafka_timestamp: Option<Timestamp>,
 }
@@ -88,7 +88,12 @@ pub struct Listed {
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn list(pool: &PgPool, status: Option<&str>, after: i64, limit: i64) -> Result<Vec<Listed>, StoreError> {
+pub async fn list(
+    pool: &PgPool,
+    status: Option<&str>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
     let rows = sqlx::query(
         "select quarantine_id, topic, incarnation, partition, \"offset\", reason, detail, status, quarantined_at,
             coalesce(octet_length(value), 0)::bigint as value_bytes
@@ -134,7 +139,7 @@ pub struct Retryable {
     /// Raw value.
     pub value: Option<Vec<u8>>,
     /// Raw headers.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
     /// `quarantined`, `retried` or `discarded`.
     pub status: String,
 }
@@ -152,7 +157,9 @@ pub async fn find(pool: &PgPool, quarantine_id: i64) -> Result<Retryable, StoreE
     .fetch_optional(pool)
     .await?;
     let row = row.ok_or_else(|| {
-        StoreError::Refused(format!("no record has the number {quarantine_id}; see `redline quarantine list`"))
+        StoreError::Refused(format!(
+            "no record has the number {quarantine_id}; see `redline quarantine list`"
+        ))
     })?;
     read_retryable(&row)
 }

@@ -18,10 +18,10 @@ use sqlx::{Connection, PgConnection, Row};
 
 use crate::copy::CopyBuffer;
 use crate::error::StoreError;
+use crate::flags;
 use crate::outbox::{self, Message};
 use crate::quarantine::{self, Quarantined};
 use crate::types::{Timestamptz, numeric_bytes, optional_time};
-use crate::flags;
 
 /// What became of a record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -190,7 +190,12 @@ async fn move_positions(connection: &mut PgConnection, ranges: &[Range]) -> Resu
     .bind(ranges.iter().map(|range| range.position_id).collect::<Vec<_>>())
     .bind(ranges.iter().map(|range| range.from).collect::<Vec<_>>())
     .bind(ranges.iter().map(|range| range.to).collect::<Vec<_>>())
-    .bind(ranges.iter().map(|range| optional_time(range.watermark)).collect::<Vec<_>>())
+    .bind(
+        ranges
+            .iter()
+            .map(|range| optional_time(range.watermark))
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(connection)
     .await?;
     match moved.first() {
@@ -213,16 +218,35 @@ impl EntityColumns {
     fn of(updates: &[&EntityUpdate]) -> Self {
         let latest = |update: &&EntityUpdate| update.state.latest;
         let baseline = |update: &&EntityUpdate| {
-            update.state.baseline.as_ref().map(|row| Event::Row(row.clone()).canonical())
+            update
+                .state
+                .baseline
+                .as_ref()
+                .map(|row| Event::Row(row.clone()).canonical())
         };
         Self {
-            version: updates.iter().map(|update| latest(update).map_or(0, |latest| latest.version)).collect(),
-            hash: updates.iter().map(|update| latest(update).map_or_else(Vec::new, |latest| latest.hash.0.to_vec())).collect(),
-            observed_at: updates.iter().map(|update| optional_time(latest(update).and_then(|latest| latest.observed_at))).collect(),
+            version: updates
+                .iter()
+                .map(|update| latest(update).map_or(0, |latest| latest.version))
+                .collect(),
+            hash: updates
+                .iter()
+                .map(|update| latest(update).map_or_else(Vec::new, |latest| latest.hash.0.to_vec()))
+                .collect(),
+            observed_at: updates
+                .iter()
+                .map(|update| optional_time(latest(update).and_then(|latest| latest.observed_at)))
+                .collect(),
             baseline: updates.iter().map(baseline).collect(),
             baseline_observed_at: updates
                 .iter()
-                .map(|update| update.state.baseline.as_ref().map(|row| Timestamptz(row.observed_at)))
+                .map(|update| {
+                    update
+                        .state
+                        .baseline
+                        .as_ref()
+                        .map(|row| Timestamptz(row.observed_at))
+                })
                 .collect(),
             previous: updates
                 .iter()
@@ -236,7 +260,10 @@ impl EntityColumns {
 }
 
 /// Inserts new entities and updates known ones, each by compare-and-set; answers their numbers.
-async fn write_entities(connection: &mut PgConnection, updates: &[EntityUpdate]) -> Result<Vec<i64>, StoreError> {
+async fn write_entities(
+    connection: &mut PgConnection,
+    updates: &[EntityUpdate],
+) -> Result<Vec<i64>, StoreError> {
     let (new, known): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.entity.is_none());
     let mut inserted = insert_entities(connection, &new).await?;
     update_entities(connection, &known).await?;
@@ -281,7 +308,9 @@ async fn insert_entities(
     if rows.len() != updates.len() {
         return Err(StoreError::EntityChanged);
     }
-    rows.iter().map(|row| Ok((crate::entities::read_key(row)?, row.try_get("entity")?))).collect()
+    rows.iter()
+        .map(|row| Ok((crate::entities::read_key(row)?, row.try_get("entity")?)))
+        .collect()
 }
 
 async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate]) -> Result<(), StoreError> {
@@ -322,7 +351,10 @@ fn accepted<'a>(
     updates: &'a [EntityUpdate],
     entities: &'a [i64],
 ) -> impl Iterator<Item = (i64, &'a AcceptedVersion)> {
-    updates.iter().zip(entities).flat_map(|(update, entity)| update.accepted.iter().map(|version| (*entity, version)))
+    updates
+        .iter()
+        .zip(entities)
+        .flat_map(|(update, entity)| update.accepted.iter().map(|version| (*entity, version)))
 }
 
 fn time_bytes(time: Timestamp) -> [u8; 8] {
@@ -407,9 +439,24 @@ async fn lower_observations(
          where v.entity = u.entity and v.version = u.version and v.content_hash = u.content_hash",
     )
     .bind(lowered.iter().map(|(entity, _)| *entity).collect::<Vec<_>>())
-    .bind(lowered.iter().map(|(_, (version, _, _))| *version).collect::<Vec<_>>())
-    .bind(lowered.iter().map(|(_, (_, hash, _))| hash.0.to_vec()).collect::<Vec<_>>())
-    .bind(lowered.iter().map(|(_, (_, _, time))| Timestamptz(*time)).collect::<Vec<_>>())
+    .bind(
+        lowered
+            .iter()
+            .map(|(_, (version, _, _))| *version)
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        lowered
+            .iter()
+            .map(|(_, (_, hash, _))| hash.0.to_vec())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        lowered
+            .iter()
+            .map(|(_, (_, _, time))| Timestamptz(*time))
+            .collect::<Vec<_>>(),
+    )
     .execute(connection)
     .await?;
     Ok(())
@@ -470,7 +517,14 @@ async fn write_totals(
     recorded_at: Timestamptz,
 ) -> Result<(), StoreError> {
     let count = |range: &Range, outcome: Outcome| {
-        i64::try_from(range.records.iter().filter(|record| record.outcome == outcome).count()).unwrap_or(i64::MAX)
+        i64::try_from(
+            range
+                .records
+                .iter()
+                .filter(|record| record.outcome == outcome)
+                .count(),
+        )
+        .unwrap_or(i64::MAX)
     };
     sqlx::query(
         "insert into redline.control_totals (position_id, topic, incarnation, partition, first_offset, next_offset,
@@ -509,8 +563,10 @@ fn packed(records: &[RecordOutcome]) -> Vec<u8> {
 }
 
 async fn write_sums(connection: &mut PgConnection, ranges: &[Range]) -> Result<(), StoreError> {
-    let sums: Vec<(&Range, &SumKey, &Sum)> =
-        ranges.iter().flat_map(|range| range.sums.iter().map(move |(key, sum)| (range, key, sum))).collect();
+    let sums: Vec<(&Range, &SumKey, &Sum)> = ranges
+        .iter()
+        .flat_map(|range| range.sums.iter().map(move |(key, sum)| (range, key, sum)))
+        .collect();
     if sums.is_empty() {
         return Ok(());
     }

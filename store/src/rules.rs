@@ -53,9 +53,15 @@ pub async fn load_book(connection: &mut PgConnection) -> Result<RuleBook, StoreE
         .map(|row| {
             let id: String = row.try_get("id")?;
             let text: &str = row.try_get("text")?;
-            let set = RuleSet::parse(text)
-                .map_err(|error| StoreError::Damaged { what: format!("rules {id}"), reason: error.to_string() })?;
-            Ok((row.try_get::<Timestamptz, _>("effective_at")?.0, id, Arc::new(set)))
+            let set = RuleSet::parse(text).map_err(|error| StoreError::Damaged {
+                what: format!("rules {id}"),
+                reason: error.to_string(),
+            })?;
+            Ok((
+                row.try_get::<Timestamptz, _>("effective_at")?.0,
+                id,
+                Arc::new(set),
+            ))
         })
         .collect::<Result<_, StoreError>>()?;
     Ok(RuleBook::new(sets))

@@ -66,7 +66,10 @@ pub(crate) fn optional_time(time: Option<Timestamp>) -> Option<Timestamptz> {
 /// # Errors
 /// When the column does not hold 32 bytes.
 pub(crate) fn content_hash(bytes: &[u8]) -> Result<ContentHash, sqlx::Error> {
-    bytes.try_into().map(ContentHash).map_err(|_| sqlx::Error::Decode("a content hash is not 32 bytes long".into()))
+    bytes
+        .try_into()
+        .map(ContentHash)
+        .map_err(|_| sqlx::Error::Decode("a content hash is not 32 bytes long".into()))
 }
 
 /// An amount in the binary form of `numeric`: base 10,000 digits, three of them after the point.

@@ -1,0 +1,505 @@
+//! Recording: one task owns the connection to Postgres. For each batch it asks Redis for hints, loads what is
+//! known, detects, and records everything in one transaction; then it marks, and tells the Kafka side.
+//!
+//! A batch is tried until it is recorded or no longer ours. What an error means is decided by its class: another
+//! writer changed an entity, then detect again; the position moved, then the batch is discarded and the partition
+//! opened again; Postgres is in trouble, then wait, reconnect and try again; anything else stops the worker.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use redline_domain::finding::Ledger;
+use redline_domain::rules::RuleBook;
+use redline_schemas::avro::{SCHEMAS, encode};
+use redline_schemas::{ContentHash, EntityKey, Timestamp};
+use redline_store::entities::{self, Entity, Probable};
+use redline_store::outbox::Message;
+use redline_store::positions::{self, KafkaPartition, Opened};
+use redline_store::quarantine::Quarantined;
+use redline_store::record::{Outcome, Range, Recording, record};
+use redline_store::sqlx::PgConnection;
+use redline_store::{Class, StoreError, flags, history, recording_connection};
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::batch::{Assigned, Batch, Body, Decoded, Refusal};
+use crate::cache::EntityCache;
+use crate::deduplicate::Marks;
+use crate::detect::{Detected, Detection, Histories, Slot};
+use crate::kafka::{Command, InFlight};
+use crate::settings::WorkSettings;
+use crate::sums;
+
+/// Why recording ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Postgres or the record in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A flag could not be encoded.
+    #[error("a flag does not follow its schema: {0}")]
+    Encode(String),
+    /// Detecting a batch again and again did not help.
+    #[error("a batch was detected {0} times and each time an entity had changed meanwhile")]
+    NeverUndisturbed(u32),
+}
+
+/// What others ask of the one who owns the connection.
+#[derive(Debug)]
+pub enum Errand {
+    /// Open a partition as Kafka has it now, and tell the Kafka side.
+    Open(KafkaPartition),
+    /// Give a partition up, and say when it is done.
+    Release(Arc<Assigned>, Sender<()>),
+}
+
+/// Where flags and quarantined records go, and what flags are encoded under.
+#[derive(Clone, Debug)]
+pub struct Destinations {
+    /// Topic of flags.
+    pub flagged: String,
+    /// Topic of quarantined records.
+    pub quarantine: String,
+    /// Schema id of flags.
+    pub flag_schema_id: u32,
+}
+
+/// The one who records.
+pub struct Recorder<M> {
+    database_url: String,
+    settings: WorkSettings,
+    owner: Uuid,
+    connection: Option<PgConnection>,
+    marks: M,
+    cache: EntityCache,
+    rules: RuleBook,
+    destinations: Destinations,
+    topics: redline_schemas::topics::Topics,
+    commands: Sender<Command>,
+    in_flight: Arc<InFlight>,
+    stop: CancellationToken,
+}
+
+impl<M: Marks> Recorder<M> {
+    /// A recorder that is not connected yet.
+    #[expect(clippy::too_many_arguments, reason = "one call, each a part of its own")]
+    pub fn new(
+        database_url: String,
+        settings: WorkSettings,
+        marks: M,
+        rules: RuleBook,
+        destinations: Destinations,
+        topics: redline_schemas::topics::Topics,
+        commands: Sender<Command>,
+        in_flight: Arc<InFlight>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            cache: EntityCache::new(settings.cache_bytes),
+            owner: Uuid::new_v4(),
+            connection: None,
+            database_url,
+            settings,
+            marks,
+            rules,
+            destinations,
+            topics,
+            commands,
+            in_flight,
+            stop,
+        }
+    }
+
+    /// Records batches and runs errands until both channels are closed.
+    ///
+    /// # Errors
+    /// What somebody has to mend.
+    pub async fn run(
+        mut self,
+        mut batches: Receiver<Batch<Decoded>>,
+        mut errands: Receiver<Errand>,
+    ) -> Result<(), RecordError> {
+        loop {
+            tokio::select! {
+                // Errands first: partitions wait for them, and they are short.
+                biased;
+                Some(errand) = errands.recv() => self.run_errand(errand).await?,
+                Some(batch) = batches.recv() => self.settle(batch).await?,
+                else => return Ok(()),
+            }
+        }
+    }
+
+    /// The connection, made anew where it was lost. Waits for a Postgres that is away, until told to stop.
+    async fn connect(&mut self) -> Result<&mut PgConnection, StoreError> {
+        if self.connection.is_none() {
+            let url = &self.database_url;
+            let mut connection = recording_connection(url, "work", self.settings.timeouts()).await?;
+            positions::reclaim(&mut connection, self.owner).await?;
+            self.connection = Some(connection);
+        }
+        self.connection
+            .as_mut()
+            .ok_or_else(|| StoreError::Refused("no connection".to_owned()))
+    }
+
+    async fn run_errand(&mut self, errand: Errand) -> Result<(), RecordError> {
+        match errand {
+            Errand::Open(kafka) => self.open(kafka).await,
+            Errand::Release(assigned, done) => {
+                let owner = self.owner;
+                if let Some(connection) = self.connection.as_mut() {
+                    // Not released is harmless: the next owner ends this connection.
+                    if let Err(error) = positions::release(connection, &[assigned.position_id], owner).await {
+                        tracing::warn!(%error, "a partition was not released");
+                        self.connection = None;
+                    }
+                }
+                let _ = done.send(());
+                Ok(())
+            }
+        }
+    }
+
+    async fn open(&mut self, kafka: KafkaPartition) -> Result<(), RecordError> {
+        let partition = (kafka.topic.clone(), kafka.partition);
+        let owner = self.owner;
+        let opened = match self.connect().await {
+            Ok(connection) => positions::open(connection, &kafka, owner).await,
+            Err(error) => Err(error),
+        };
+        let command = match opened {
+            Ok(Opened::At(position)) => match self.topics.kind_of(&kafka.topic) {
+                Some(kind) => {
+                    let ledger = Ledger {
+                        topic: kafka.topic,
+                        incarnation: position.incarnation,
+                        partition: kafka.partition,
+                    };
+                    let assigned = Assigned::new(position.position_id, ledger, kafka.topic_id, kind);
+                    Command::Opened(Arc::new(assigned), position.next_offset)
+                }
+                None => Command::NotOpened(partition),
+            },
+            Ok(Opened::Stopped(stopped)) => {
+                tracing::error!(reason = stopped.reason.code(), "{}", stopped.detail);
+                Command::NotOpened(partition)
+            }
+            Err(error) if error.class() == Class::Stop => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, topic = partition.0, partition = partition.1, "a partition is opened later");
+                self.connection = None;
+                Command::NotOpened(partition)
+            }
+        };
+        let _ = self.commands.send(command);
+        Ok(())
+    }
+
+    /// Records a batch, or finds that it is not ours any more.
+    async fn settle(&mut self, mut batch: Batch<Decoded>) -> Result<(), RecordError> {
+        let position_ids: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
+        let result = self.record_until_settled(&mut batch).await;
+        self.in_flight.ended(position_ids.into_iter());
+        result
+    }
+
+    async fn record_until_settled(&mut self, batch: &mut Batch<Decoded>) -> Result<(), RecordError> {
+        const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+        const MOST_DISTURBANCES: u32 = 1_000;
+        let hints = self.hints(batch).await;
+        let mut pause = Duration::from_millis(50);
+        let mut disturbances = 0;
+        loop {
+            batch.retain(|part| part.assigned.is_live());
+            if batch.is_empty() {
+                return Ok(());
+            }
+            match self.attempt(batch, &hints).await {
+                Ok(()) => {
+                    self.recorded(batch).await;
+                    return Ok(());
+                }
+                Err(RecordError::Store(StoreError::PositionMoved)) => {
+                    tracing::warn!("a position has moved since its batch was read; the batch is discarded");
+                    self.cache.clear();
+                    self.reopen(batch);
+                    return Ok(());
+                }
+                Err(RecordError::Store(StoreError::EntityChanged)) => {
+                    disturbances += 1;
+                    if disturbances >= MOST_DISTURBANCES {
+                        return Err(RecordError::NeverUndisturbed(disturbances));
+                    }
+                    self.forget(batch);
+                    // Two writers of the same entities part ways sooner when they do not run in step.
+                    tokio::time::sleep(Duration::from_millis(u64::from(disturbances.min(20)))).await;
+                }
+                Err(RecordError::Store(error)) if error.class() == Class::TryAgain => {
+                    tracing::warn!(%error, "recording is tried again");
+                    self.connection = None;
+                    self.forget(batch);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        // What cannot be recorded now is read again by the next worker.
+                        () = self.stop.cancelled() => return Ok(()),
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The contents of the batch that Redis has seen.
+    async fn hints(&mut self, batch: &Batch<Decoded>) -> HashSet<ContentHash> {
+        let hashes = hashes(batch);
+        let seen = self.marks.seen(&hashes).await;
+        hashes
+            .into_iter()
+            .zip(seen)
+            .filter(|(_, seen)| *seen)
+            .map(|(hash, _)| hash)
+            .collect()
+    }
+
+    fn reopen(&self, batch: &Batch<Decoded>) {
+        for part in batch {
+            part.assigned.give_up();
+            let _ = self.commands.send(Command::Reopen(Arc::clone(&part.assigned)));
+        }
+    }
+
+    fn forget(&mut self, batch: &Batch<Decoded>) {
+        for part in batch {
+            for record in &part.records {
+                if let Body::Event(sighting) = &record.body {
+                    self.cache.remove(&sighting.key);
+                }
+            }
+        }
+    }
+
+    /// After the commit: mark, and tell Kafka how far recording is.
+    async fn recorded(&mut self, batch: &Batch<Decoded>) {
+        let recorded = batch
+            .iter()
+            .map(|part| (Arc::clone(&part.assigned), part.to))
+            .collect();
+        let _ = self.commands.send(Command::Recorded(recorded));
+        self.marks.mark(&hashes(batch)).await;
+    }
+
+    /// One attempt: load, detect, record.
+    async fn attempt(
+        &mut self,
+        batch: &Batch<Decoded>,
+        hints: &HashSet<ContentHash>,
+    ) -> Result<(), RecordError> {
+        let confirmed = self.confirm(batch, hints).await?;
+        let known = self.load(batch, &confirmed).await?;
+        let rules = self.rules.clone();
+        let detection = Detection::begin(batch, &known, |slot| confirmed.contains(&slot), &rules);
+        let histories = self.histories(&detection.needs_histories_of(), &known).await?;
+        let detected = detection.finish(&histories);
+        let recording = self.recording(batch, detected)?;
+        let numbers = record(self.connect().await?, &recording).await?;
+        for (update, entity) in recording.entities.into_iter().zip(numbers) {
+            let revision = update.revision + 1;
+            self.cache.insert(
+                update.key,
+                Entity {
+                    entity,
+                    revision,
+                    state: update.state,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Of the contents that Redis has seen, those that Postgres accepted.
+    async fn confirm(
+        &mut self,
+        batch: &Batch<Decoded>,
+        hints: &HashSet<ContentHash>,
+    ) -> Result<BTreeSet<Slot>, StoreError> {
+        let mut slots = Vec::new();
+        let mut probable = Vec::new();
+        for (slot, sighting) in sightings(batch) {
+            if hints.contains(&sighting.hash) {
+                slots.push(slot);
+                probable.push(Probable {
+                    key: &sighting.key,
+                    version: sighting.event.version(),
+                    hash: sighting.hash,
+                    observed_at: sighting.event.observed_at(),
+                });
+            }
+        }
+        let confirmed = entities::confirm_duplicates(self.connect().await?, &probable).await?;
+        Ok(slots
+            .into_iter()
+            .zip(confirmed)
+            .filter(|(_, confirmed)| *confirmed)
+            .map(|(slot, _)| slot)
+            .collect())
+    }
+
+    /// What is known of the batch's entities: remembered, or loaded in one query.
+    async fn load(
+        &mut self,
+        batch: &Batch<Decoded>,
+        confirmed: &BTreeSet<Slot>,
+    ) -> Result<HashMap<EntityKey, Entity>, StoreError> {
+        let mut known: HashMap<EntityKey, Entity> = HashMap::new();
+        let mut absent: BTreeSet<&EntityKey> = BTreeSet::new();
+        for (slot, sighting) in sightings(batch) {
+            let key = &sighting.key;
+            if confirmed.contains(&slot) || known.contains_key(key) || absent.contains(key) {
+                continue;
+            }
+            match self.cache.get(key) {
+                Some(entity) => drop(known.insert(key.clone(), entity.clone())),
+                None => drop(absent.insert(key)),
+            }
+        }
+        let absent: Vec<&EntityKey> = absent.into_iter().collect();
+        known.extend(entities::load(self.connect().await?, &absent).await?);
+        Ok(known)
+    }
+
+    async fn histories(
+        &mut self,
+        numbers: &[i64],
+        known: &HashMap<EntityKey, Entity>,
+    ) -> Result<Histories, StoreError> {
+        if numbers.is_empty() {
+            return Ok(Histories::default());
+        }
+        let connection = self.connect().await?;
+        let accepted = history::load(connection, numbers).await?;
+        let keys: HashMap<i64, &EntityKey> = known.iter().map(|(key, entity)| (entity.entity, key)).collect();
+        let mut histories = Histories {
+            accepted,
+            flags: HashMap::new(),
+        };
+        for (entity, flag) in flags::load(connection, numbers).await? {
+            if let Some(key) = keys.get(&entity) {
+                histories.flags.entry((*key).clone()).or_default().push(flag);
+            }
+        }
+        Ok(histories)
+    }
+
+    /// Everything that the batch brings about.
+    fn recording(&self, batch: &Batch<Decoded>, detected: Detected) -> Result<Recording, RecordError> {
+        let mut recording = Recording {
+            entities: detected.entities,
+            ..Recording::default()
+        };
+        for flag in recording.entities.iter().flat_map(|update| &update.flags) {
+            let value =
+                encode(&SCHEMAS.flag, self.destinations.flag_schema_id, flag).map_err(RecordError::Encode)?;
+            recording.messages.push(Message {
+                topic: self.destinations.flagged.clone(),
+                key: Some(flag.key().into_bytes()),
+                value: Some(value),
+                headers: Vec::new(),
+            });
+        }
+        for (part, records) in batch.iter().zip(detected.outcomes) {
+            for decoded in &part.records {
+                if let Body::Refused(refusal) = &decoded.body {
+                    recording
+                        .messages
+                        .push(self.quarantine_message(&part.assigned.ledger, refusal));
+                    recording
+                        .quarantined
+                        .push(quarantined(&part.assigned.ledger, refusal));
+                }
+            }
+            recording.ranges.push(Range {
+                position_id: part.assigned.position_id,
+                ledger: Arc::clone(&part.assigned.ledger),
+                from: part.from,
+                to: part.to,
+                watermark: watermark(&part.records, &records),
+                sums: sums::of_range(&part.records, &records, &self.rules),
+                records,
+            });
+        }
+        Ok(recording)
+    }
+
+    /// The original bytes under the original key, with reason and position as headers.
+    fn quarantine_message(&self, ledger: &Ledger, refusal: &Refusal) -> Message {
+        let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));
+        let mut headers = vec![
+            header("redline-reason", refusal.reason.to_owned()),
+            header("redline-detail", refusal.detail.clone()),
+            header("redline-topic", ledger.topic.clone()),
+            header("redline-partition", ledger.partition.to_string()),
+            header("redline-offset", refusal.raw.offset.to_string()),
+        ];
+        let originals = refusal.raw.headers.iter();
+        headers.extend(originals.map(|(name, value)| (format!("original-{name}"), value.clone())));
+        Message {
+            topic: self.destinations.quarantine.clone(),
+            key: refusal.raw.key.clone(),
+            value: refusal.raw.value.clone(),
+            headers,
+        }
+    }
+}
+
+fn quarantined(ledger: &Arc<Ledger>, refusal: &Refusal) -> Quarantined {
+    Quarantined {
+        ledger: Arc::clone(ledger),
+        offset: refusal.raw.offset,
+        reason: refusal.reason,
+        detail: refusal.detail.clone(),
+        key: refusal.raw.key.clone(),
+        value: refusal.raw.value.clone(),
+        headers: refusal.raw.headers.clone(),
+        kafka_timestamp: refusal.raw.kafka_timestamp,
+    }
+}
+
+/// The events of a batch with their slots, in order.
+fn sightings(batch: &Batch<Decoded>) -> impl Iterator<Item = (Slot, &crate::batch::Sighting)> {
+    batch.iter().enumerate().flat_map(|(part_index, part)| {
+        part.records
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, record)| match &record.body {
+                Body::Event(sighting) => Some(((part_index, index), &**sighting)),
+                Body::Refused(_) => None,
+            })
+    })
+}
+
+/// The contents of a batch, in order.
+fn hashes(batch: &Batch<Decoded>) -> Vec<ContentHash> {
+    sightings(batch).map(|(_, sighting)| sighting.hash).collect()
+}
+
+/// Greatest min(event time, Kafka timestamp) that was accepted.
+fn watermark(records: &[Decoded], outcomes: &[redline_store::record::RecordOutcome]) -> Option<Timestamp> {
+    let accepted = records
+        .iter()
+        .zip(outcomes)
+        .filter(|(_, outcome)| outcome.outcome == Outcome::Accepted);
+    accepted
+        .filter_map(|(record, _)| match &record.body {
+            Body::Event(sighting) => {
+                let time = sighting.event.time();
+                Some(record.kafka_timestamp.map_or(time, |kafka| kafka.min(time)))
+            }
+            Body::Refused(_) => None,
+        })
+        .max()
+}

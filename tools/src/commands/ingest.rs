@@ -1,0 +1,25 @@
+//! `redline ingest`: the HTTP door.
+
+use std::sync::Arc;
+
+use redline_producer::door::{self, Services};
+use redline_producer::encode::Encoder;
+use redline_producer::publisher::Publisher;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+/// Serves until told to stop.
+pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let services = Services {
+        publisher: Publisher::new(&settings.kafka, settings.ingest.acknowledge_timeout())?,
+        encoder: Arc::new(Encoder::new(settings.registry.client()?, settings.topics.clone())),
+        pool: redline_store::pool(settings.database.url(), "ingest", 4)?,
+    };
+    let metrics = prometheus::Registry::new();
+    door::serve(settings.ingest.clone(), services, metrics, async move {
+        stop.cancelled().await
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! `redline position`: where reading stands, and the operator's choices for stopped partitions.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+use redline_consumer::incarnation::Incarnations;
+use redline_consumer::worker::describe;
+use redline_store::positions::{self, KafkaPartition, Listed};
+
+use crate::settings::Settings;
+
+/// The choices for a stopped partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Choice {
+    /// Read again from the log's start.
+    Restart,
+    /// Go on at the log's start; what lies between is lost.
+    AcceptGap,
+}
+
+/// Lists positions; answers whether a partition is stopped.
+pub(crate) async fn list(settings: &Settings, json: bool) -> anyhow::Result<bool> {
+    let pool = redline_store::pool(settings.database.url(), "position", 1)?;
+    let listed = positions::list(&pool).await?;
+    let mut out = std::io::stdout();
+    if json {
+        let items: Vec<serde_json::Value> = listed.iter().map(to_json).collect();
+        writeln!(out, "{}", serde_json::Value::Array(items))?;
+    } else if listed.is_empty() {
+        writeln!(out, "Nothing was read yet.")?;
+    } else {
+        let width = listed
+            .iter()
+            .map(|line| line.topic.len())
+            .max()
+            .unwrap_or(5)
+            .max(5);
+        writeln!(
+            out,
+            "{:width$}  PARTITION  {:>12}  STATUS",
+            "TOPIC", "NEXT OFFSET"
+        )?;
+        for line in &listed {
+            let next = line
+                .next_offset
+                .map_or_else(|| "-".to_owned(), |next| next.to_string());
+            writeln!(
+                out,
+                "{:width$}  {:>9}  {next:>12}  {}",
+                line.topic, line.partition, line.status
+            )?;
+            if let Some(detail) = &line.detail {
+                writeln!(out, "  {detail}")?;
+            }
+        }
+    }
+    Ok(listed.iter().any(|line| line.status == "stopped"))
+}
+
+fn to_json(line: &Listed) -> serde_json::Value {
+    serde_json::json!({
+        "topic": line.topic,
+        "partition": line.partition,
+        "incarnation": line.incarnation,
+        "next_offset": line.next_offset,
+        "watermark": line.watermark.map(|time| time.to_string()),
+        "status": line.status,
+        "detail": line.detail,
+    })
+}
+
+/// Carries out the operator's choice for one partition, or for all of a topic's that are stopped.
+pub(crate) async fn choose(
+    settings: &Settings,
+    choice: Choice,
+    topic: &str,
+    partition: Option<i32>,
+) -> anyhow::Result<()> {
+    let pool = redline_store::pool(settings.database.url(), "position", 1)?;
+    let partitions: Vec<i32> = match partition {
+        Some(partition) => vec![partition],
+        None => {
+            let listed = positions::list(&pool).await?;
+            let mut stopped: Vec<i32> = listed
+                .iter()
+                .filter(|line| line.topic == topic && line.status == "stopped")
+                .map(|line| line.partition)
+                .collect();
+            stopped.dedup();
+            anyhow::ensure!(
+                !stopped.is_empty(),
+                "no partition of {topic} is stopped; see `redline position list`"
+            );
+            stopped
+        }
+    };
+    let by = std::env::var("USER")
+        .ok()
+        .filter(|user| !user.is_empty())
+        .unwrap_or_else(|| "operator".to_owned());
+    let admin = || -> anyhow::Result<AdminClient<DefaultClientContext>> {
+        Ok(settings.kafka.client_config().create()?)
+    };
+    let incarnations = Incarnations::new(admin()?);
+    let client = Arc::new(admin()?);
+    for partition in partitions {
+        let kafka: KafkaPartition = describe(&incarnations, &client, &(topic.to_owned(), partition))
+            .await
+            .map_err(|reason| {
+                anyhow::anyhow!("partition {partition} of {topic} cannot be described: {reason}")
+            })?;
+        let next = match choice {
+            Choice::Restart => positions::restart(&pool, &kafka, &by).await?,
+            Choice::AcceptGap => positions::accept_gap(&pool, &kafka, &by).await?,
+        };
+        writeln!(
+            std::io::stdout(),
+            "partition {partition} of {topic} goes on at offset {next}; the gap is recorded"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The `redline` binary: reads its arguments and settings, and wires the crates together. Nothing else.
+
+mod commands;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::{bench, collect, ingest, key, migrate, position, quarantine, relay, work};
+use crate::settings::Settings;
+
+/// Change detection for money: from producers over Kafka to flags, counted once.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    /// Settings file; default configs/redline.toml, or REDLINE_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make or update topics, schemas, database and first rules.
+    #[command(after_help = "Example: redline migrate")]
+    Migrate,
+    /// Take events over HTTP and publish them.
+    #[command(after_help = "Example: REDLINE_INGEST__LISTEN=127.0.0.1:8080 redline ingest")]
+    Ingest,
+    /// Record events and detect changes. More workers share the partitions.
+    #[command(after_help = "Example: redline work")]
+    Work,
+    /// Publish flags and quarantined records.
+    #[command(after_help = "Example: redline relay")]
+    Relay,
+    /// Collect events from other places.
+    #[command(subcommand)]
+    Collect(CollectCommand),
+    /// What could not be accepted.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Where reading stands.
+    #[command(subcommand)]
+    Position(PositionCommand),
+    /// API keys for the HTTP door.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
+    #[command(after_help = "Example: redline bench --events 200000 --postgres-pid 4711 --kafka-pid 4712")]
+    Bench(bench::BenchArguments),
+}
+
+#[derive(Subcommand)]
+enum CollectCommand {
+    /// Publish the rows of a file: NDJSON, or CSV with its columns mapped under [collect.SOURCE]. The same file
+    /// again makes only duplicates.
+    #[command(after_help = "Example: redline collect files outages.csv.gz --source outages")]
+    Files(CollectFiles),
+}
+
+#[derive(Args)]
+struct CollectFiles {
+    /// The file; .gz is unpacked while it is read, - is the standard input.
+    file: PathBuf,
+    /// The source that the rows belong to.
+    #[arg(long)]
+    source: String,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum QuarantineCommand {
+    /// List quarantined records; exit 3 when there are any.
+    #[command(after_help = "Example: redline quarantine list --json")]
+    List {
+        /// Retried and discarded ones too.
+        #[arg(long)]
+        all: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Publish records again by their numbers.
+    #[command(after_help = "Example: redline quarantine retry 17 18")]
+    Retry {
+        /// Numbers, as `list` shows them.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+}
+
+#[derive(Subcommand)]
+enum PositionCommand {
+    /// List positions and stopped partitions; exit 3 when one is stopped.
+    #[command(after_help = "Example: redline position list")]
+    List {
+        /// As a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read a stopped partition again from the log's start.
+    #[command(after_help = "Example: redline position restart redline.rows --partition 3")]
+    Restart(ChosenPartition),
+    /// Go on behind records that were removed before they were read.
+    #[command(after_help = "Example: redline position accept-gap redline.rows --partition 3")]
+    AcceptGap(ChosenPartition),
+}
+
+#[derive(Args)]
+struct ChosenPartition {
+    /// The topic.
+    topic: String,
+    /// The partition; default all of the topic's that are stopped.
+    #[arg(long)]
+    partition: Option<i32>,
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make a key and print it, once.
+    #[command(after_help = "Example: redline key create billing-export --scope rows --source billing")]
+    Create {
+        /// What the key is called.
+        name: String,
+        /// What it opens: rows, facts, approvals, read; divided by commas.
+        #[arg(long, value_delimiter = ',', required = true)]
+        scope: Vec<String>,
+        /// The only source that it opens; default all.
+        #[arg(long)]
+        source: Option<String>,
+    },
+    /// List keys, without their secrets.
+    #[command(after_help = "Example: redline key list --json")]
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key; doors heed it within five seconds.
+    #[command(after_help = "Example: redline key revoke billing-export")]
+    Revoke {
+        /// What the key is called.
+        name: String,
+    },
+}
+
+/// What a command comes to.
+enum Ending {
+    Done,
+    /// Checked, and found something.
+    Found,
+}
+
+fn found(found: bool) -> Ending {
+    if found { Ending::Found } else { Ending::Done }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Found) => ExitCode::from(3),
+        Err(error) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "redline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
+    let settings = Settings::load(arguments.config.as_deref())?;
+    redline_telemetry::logs::start(&settings.log).map_err(anyhow::Error::msg)?;
+    match arguments.command {
+        Command::Migrate => migrate::run(&settings).await?,
+        Command::Ingest => ingest::run(&settings, told_to_stop()).await?,
+        Command::Work => work::run(settings, told_to_stop()).await?,
+        Command::Relay => relay::run(&settings, told_to_stop()).await?,
+        Command::Collect(CollectCommand::Files(CollectFiles { file, source, json })) => {
+            collect::files(&settings, &file, &source, json).await?;
+        }
+        Command::Quarantine(QuarantineCommand::List { all, json }) => {
+            return Ok(found(quarantine::list(&settings, all, json).await?));
+        }
+        Command::Quarantine(QuarantineCommand::Retry { ids }) => quarantine::retry(&settings, &ids).await?,
+        Command::Position(PositionCommand::List { json }) => {
+            return Ok(found(position::list(&settings, json).await?));
+        }
+        Command::Position(PositionCommand::Restart(ChosenPartition { topic, partition })) => {
+            position::choose(&settings, position::Choice::Restart, &topic, partition).await?;
+        }
+        Command::Position(PositionCommand::AcceptGap(ChosenPartition { topic, partition })) => {
+            position::choose(&settings, position::Choice::AcceptGap, &topic, partition).await?;
+        }
+        Command::Key(KeyCommand::Create { name, scope, source }) => {
+            key::create(&settings, &name, &scope, source.as_deref()).await?;
+        }
+        Command::Key(KeyCommand::List { json }) => key::list(&settings, json).await?,
+        Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
+        Command::Bench(arguments) => bench::run(settings, &arguments).await?,
+    }
+    Ok(Ending::Done)
+}
+
+/// Is cancelled by Ctrl-C and SIGTERM; the second of them ends the process at once.
+fn told_to_stop() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        if signal().await {
+            tracing::info!("told to stop: finishing what is in flight");
+            told.cancel();
+            signal().await;
+            std::process::exit(1);
+        }
+    });
+    stop
+}
+
+/// Waits for Ctrl-C or SIGTERM; false where signals cannot be received.
+async fn signal() -> bool {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return false;
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.is_ok(),
+        _ = terminate.recv() => true,
+    }
+}

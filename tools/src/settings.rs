@@ -1,0 +1,210 @@
+//! All settings: one documented file, environment variables over it, every key checked at the start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use redline_consumer::settings::{RelaySettings, WorkSettings};
+use redline_producer::door::IngestSettings;
+use redline_producer::kafka::KafkaSettings;
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct CollectSettings {}
+use redline_schemas::registry::ConfluentRegistry;
+use redline_schemas::topics::Topics;
+use redline_telemetry::logs::LogSettings;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// Where the settings are when nobody says otherwise.
+const DEFAULT_FILE: &str = "configs/redline.toml";
+
+/// Variables that everybody knows, and the key that each of them sets.
+const WELL_KNOWN: [(&str, &str); 4] = [
+    ("KAFKA_BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
+    ("SCHEMA_REGISTRY_URL", "registry.url"),
+    ("DATABASE_URL", "database.url"),
+    ("REDIS_URL", "redis.url"),
+];
+
+/// All settings.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) registry: RegistrySettings,
+    pub(crate) database: DatabaseSettings,
+    pub(crate) redis: RedisSettings,
+    pub(crate) topics: Topics,
+    pub(crate) migrate: MigrateSettings,
+    pub(crate) ingest: IngestSettings,
+    pub(crate) work: WorkSettings,
+    pub(crate) relay: RelaySettings,
+    pub(crate) collect: BTreeMap<String, CollectSettings>,
+    pub(crate) log: LogSettings,
+}
+
+/// The section `[registry]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RegistrySettings {
+    /// Address of a registry that speaks Confluent's API.
+    pub(crate) url: String,
+    /// Seconds that it may take to answer.
+    pub(crate) timeout_seconds: u64,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8081".to_owned(),
+            timeout_seconds: 10,
+        }
+    }
+}
+
+impl RegistrySettings {
+    pub(crate) fn client(&self) -> anyhow::Result<ConfluentRegistry> {
+        let timeout = Duration::from_secs(self.timeout_seconds.max(1));
+        ConfluentRegistry::new(&self.url, timeout).context("registry.url cannot be used")
+    }
+}
+
+/// The section `[database]`. The address may hold a password.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DatabaseSettings {
+    url: SecretString,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: "postgres://redline@127.0.0.1:5432/redline".into(),
+        }
+    }
+}
+
+impl DatabaseSettings {
+    pub(crate) fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+}
+
+/// The section `[redis]`. The address may hold a password.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RedisSettings {
+    url: SecretString,
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379/".into(),
+        }
+    }
+}
+
+impl RedisSettings {
+    pub(crate) fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+}
+
+/// The section `[migrate]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MigrateSettings {
+    /// Partitions of topics that are made.
+    pub(crate) partitions: i32,
+    /// Copies of each partition.
+    pub(crate) replication_factor: i32,
+    /// The rule file that is recorded as the first one.
+    pub(crate) rules: PathBuf,
+    /// Greatest record of the quarantine topic in bytes; larger than that of the input topics.
+    pub(crate) quarantine_max_message_bytes: u32,
+}
+
+impl Default for MigrateSettings {
+    fn default() -> Self {
+        Self {
+            partitions: 12,
+            replication_factor: 1,
+            rules: PathBuf::from("configs/rules.toml"),
+            quarantine_max_message_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file and the environment.
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let named = file
+            .map(Path::to_path_buf)
+            .or_else(|| std::env::var_os("REDLINE_CONFIG").map(PathBuf::from));
+        let mut figment = Figment::new();
+        match named {
+            Some(path) if !path.is_file() => bail!("the settings file {} does not exist", path.display()),
+            Some(path) => figment = figment.merge(Toml::file_exact(path)),
+            None if Path::new(DEFAULT_FILE).is_file() => {
+                figment = figment.merge(Toml::file_exact(DEFAULT_FILE))
+            }
+            None => {}
+        }
+        figment = figment.merge(Env::prefixed("REDLINE_").filter(is_setting).split("__"));
+        for (variable, key) in WELL_KNOWN {
+            if let Ok(value) = std::env::var(variable)
+                && !value.is_empty()
+            {
+                figment = figment.merge(Serialized::default(key, value));
+            }
+        }
+        let settings: Self = figment.extract().map_err(explain)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.work.check().map_err(anyhow::Error::msg)?;
+        let MigrateSettings {
+            partitions,
+            replication_factor,
+            ..
+        } = &self.migrate;
+        if !(1..=1_000).contains(partitions) {
+            bail!("migrate.partitions is {partitions}; 1 to 1000 are expected");
+        }
+        if !(1..=10).contains(replication_factor) {
+            bail!("migrate.replication_factor is {replication_factor}; 1 to 10 are expected");
+        }
+        Ok(())
+    }
+}
+
+/// Variables with our prefix that are no settings.
+fn is_setting(name: &figment::value::UncasedStr) -> bool {
+    let name = name.as_str().to_ascii_uppercase();
+    name != "CONFIG" && !name.starts_with("TEST_") && name != "CACHE"
+}
+
+/// One line a problem, each with its key and where it was set.
+fn explain(errors: figment::Error) -> anyhow::Error {
+    let lines: Vec<String> = errors
+        .into_iter()
+        .map(|error| {
+            let place = error
+                .metadata
+                .as_ref()
+                .map_or_else(String::new, |from| format!(" (set in {})", from.name));
+            let key = error.path.join(".");
+            match key.as_str() {
+                "" => format!("{}{place}", error.kind),
+                key => format!("{key}: {}{place}", error.kind),
+            }
+        })
+        .collect();
+    anyhow::anyhow!("the settings cannot be used: {}", lines.join("; "))
+}
