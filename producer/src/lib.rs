@@ -1,1 +1,14 @@
-//! placeholder
+//! From sources into Kafka: read, check, encode, publish.
+
+mod asked;
+pub mod door;
+pub mod encode;
+pub mod kafka;
+mod lines;
+pub mod publisher;
+pub mod sources;
+#[cfg(test)]
+mod stand_in;
+mod window;
+
+pub use window::{LineError, MAX_ERRORS, Tally};

@@ -10,8 +10,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use redline_consumer::settings::{RelaySettings, WorkSettings};
 use redline_producer::door::IngestSettings;
 use redline_producer::kafka::KafkaSettings;
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct CollectSettings {}
+use redline_producer::sources::CollectSettings;
 use redline_schemas::registry::ConfluentRegistry;
 use redline_schemas::topics::Topics;
 use redline_telemetry::logs::LogSettings;
@@ -90,6 +89,21 @@ impl Default for DatabaseSettings {
 impl DatabaseSettings {
     pub(crate) fn url(&self) -> &str {
         self.url.expose_secret()
+    }
+
+    /// The same server and user with another database; none when the address names none.
+    pub(crate) fn with_database(&self, name: &str) -> Option<Self> {
+        let url = self.url();
+        let (address, query) = url
+            .split_once('?')
+            .map_or((url, None), |(address, query)| (address, Some(query)));
+        let (server, _) = address
+            .rsplit_once('/')
+            .filter(|(server, _)| server.contains("://") && !server.ends_with('/'))?;
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
+        Some(Self {
+            url: format!("{server}/{name}{query}").into(),
+        })
     }
 }
 
@@ -207,4 +221,74 @@ fn explain(errors: figment::Error) -> anyhow::Error {
         })
         .collect();
     anyhow::anyhow!("the settings cannot be used: {}", lines.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, String> {
+        Figment::new()
+            .merge(Toml::string(text))
+            .extract()
+            .map_err(|error| explain(error).to_string())
+    }
+
+    #[test]
+    fn the_documented_file_holds_the_defaults() {
+        let documented = load(include_str!("../../configs/redline.toml")).unwrap();
+        let defaults = Settings::default();
+        assert_eq!(documented.kafka, defaults.kafka);
+        assert_eq!(documented.topics, defaults.topics);
+        assert_eq!(documented.ingest, defaults.ingest);
+        assert_eq!(documented.work, defaults.work);
+        assert_eq!(documented.relay, defaults.relay);
+        assert_eq!(documented.log, defaults.log);
+        assert_eq!(documented.database.url(), defaults.database.url());
+        assert_eq!(documented.redis.url(), defaults.redis.url());
+        assert_eq!(documented.registry.url, defaults.registry.url);
+        assert_eq!(
+            format!("{:?}", documented.migrate),
+            format!("{:?}", defaults.migrate)
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_unknown_or_wrong_is_named() {
+        for (text, part) in [
+            ("[work]\nbatch = 1", "work.batch: unknown field"),
+            ("[worker]", "worker: unknown field"),
+            (
+                "[work]\nbatch_records = \"many\"",
+                "work.batch_records: invalid type",
+            ),
+            ("[ingest]\nlisten = \"nowhere\"", "ingest.listen:"),
+        ] {
+            let error = load(text).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn addresses_with_passwords_are_not_printed() {
+        let settings =
+            load("[database]\nurl = \"postgres://u:hunter2@h/d\"\n[redis]\nurl = \"redis://:hunter2@h/\"")
+                .unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_database_of_an_address_can_be_replaced() {
+        let url = |text: &str| load(&format!("[database]\nurl = \"{text}\"")).unwrap().database;
+        let replaced = |text: &str| {
+            url(text)
+                .with_database("other")
+                .map(|database| database.url().to_owned())
+        };
+        assert_eq!(
+            replaced("postgres://u@h:1/d?sslmode=disable").as_deref(),
+            Some("postgres://u@h:1/other?sslmode=disable")
+        );
+        assert_eq!(replaced("postgres://u@h:1"), None);
+    }
 }

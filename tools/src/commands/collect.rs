@@ -1,5 +1,75 @@
-//! temporary
+//! `redline collect`: events from other places.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
+use redline_producer::encode::Encoder;
+use redline_producer::publisher::Publisher;
+use redline_producer::sources::files::{self, Summary};
+
 use crate::settings::Settings;
-pub(crate) async fn files(_: &Settings, _: &std::path::Path, _: &str, _: bool) -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
+
+/// Refused lines that are shown to a person; `--json` has up to a thousand.
+const SHOWN_ERRORS: usize = 20;
+
+/// Publishes the rows of a file; fails at the end when lines were refused, although the others are in.
+pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: bool) -> anyhow::Result<()> {
+    let mapping = settings.collect.get(source).cloned().unwrap_or_default();
+    let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
+    let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
+    // Draws nothing where the error stream is no terminal.
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let summary = files::collect(file, source, &mapping, &publisher, &encoder, |progress| {
+        bar.set_message(format!(
+            "{} lines read, {} rows accepted, {} refused",
+            progress.lines, progress.accepted, progress.refused
+        ));
+        bar.tick();
+    })
+    .await;
+    bar.finish_and_clear();
+    let summary = summary?;
+    let mut out = std::io::stdout();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+    } else {
+        tell(&summary, file, &mut out)?;
+    }
+    if summary.refused > 0 {
+        bail!(
+            "{} rows were refused; mend them and collect the file again, which makes only duplicates of the others",
+            summary.refused
+        );
+    }
+    Ok(())
+}
+
+fn tell(summary: &Summary, file: &Path, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    for error in summary.errors.iter().take(SHOWN_ERRORS) {
+        writeln!(
+            out,
+            "{}: line {}: {} {}",
+            file.display(),
+            error.line,
+            error.field,
+            error.reason
+        )?;
+    }
+    let hidden = summary
+        .refused
+        .saturating_sub(u64::try_from(SHOWN_ERRORS).unwrap_or(u64::MAX));
+    if hidden > 0 {
+        writeln!(out, "… and {hidden} more; --json names up to 1000")?;
+    }
+    writeln!(
+        out,
+        "{}: {} rows accepted, {} refused",
+        file.display(),
+        summary.accepted,
+        summary.refused
+    )
 }

@@ -1,7 +1,6 @@
 //! `redline migrate`: topics, schemas, database and first rules. Idempotent.
 
 use std::fs;
-use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,7 +19,6 @@ const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Brings everything up to this version, saying what it did.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
     let rules_file = &settings.migrate.rules;
     let text = fs::read_to_string(rules_file).with_context(|| {
         format!(
@@ -30,6 +28,28 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     })?;
     let set = RuleSet::parse(&text).with_context(|| rules_file.display().to_string())?;
 
+    migrate(
+        settings,
+        &text,
+        &rules_file.display().to_string(),
+        set.not_judged(),
+        &mut std::io::stdout(),
+    )
+    .await
+}
+
+/// The same with the text of a rule file and without a word.
+pub(crate) async fn run_quietly(settings: &Settings, rules: &str) -> anyhow::Result<()> {
+    migrate(settings, rules, "rules", &[], &mut std::io::sink()).await
+}
+
+async fn migrate(
+    settings: &Settings,
+    rules_text: &str,
+    rules_name: &str,
+    not_judged: &[String],
+    out: &mut (impl std::io::Write + Send),
+) -> anyhow::Result<()> {
     for line in register_schemas(settings).await? {
         writeln!(out, "{line}")?;
     }
@@ -44,20 +64,15 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     )?;
 
     let pool = redline_store::pool(settings.database.url(), "migrate", 1)?;
-    if rules::record_first(&pool, &text).await? {
-        writeln!(
-            out,
-            "rules: {} is recorded as the first rule set",
-            rules_file.display()
-        )?;
-        for key in set.not_judged() {
+    if rules::record_first(&pool, rules_text).await? {
+        writeln!(out, "rules: {rules_name} is recorded as the first rule set")?;
+        for key in not_judged {
             writeln!(out, "rules: {key} is known and not judged by this version yet")?;
         }
     } else {
         writeln!(
             out,
-            "rules: there are recorded rules already; {} was left alone",
-            rules_file.display()
+            "rules: there are recorded rules already; {rules_name} was left alone"
         )?;
     }
     Ok(())

@@ -1,0 +1,464 @@
+//! Publishing to Kafka: idempotent, in bounded memory, with our own choice of partition.
+//!
+//! A record is in Kafka when its [`Delivery`] says so, and never before. A record that was refused or given up
+//! may still be there, when only the acknowledgement was lost; whoever sends it again makes a duplicate, which
+//! is harmless everywhere in Redline. Records that are enqueued in order into one partition arrive in order as
+//! long as no delivery fails; after a failure, whoever needs an order waits for everything in flight first.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::Message as _;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use redline_schemas::topics::partition_of;
+use tokio::sync::oneshot;
+
+use crate::asked::{Asked, Keep};
+use crate::kafka::KafkaSettings;
+
+/// How long a topic's number of partitions is believed, and a failure to learn it.
+const PARTITIONS: Keep = Keep {
+    answer: Duration::from_secs(60),
+    failure: Duration::from_secs(1),
+    old_before_failure: true,
+};
+/// How long Kafka may take to answer about its topics.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before a full queue is tried again; librdkafka sends a batch within a few of these.
+const QUEUE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Properties that the `client` settings may change.
+const DEFAULTS: [(&str, &str); 5] = [
+    ("compression.type", "lz4"),
+    ("linger.ms", "5"),
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "65536"),
+    // librdkafka's own default, named here because refusals name it.
+    ("message.max.bytes", "1000000"),
+];
+
+/// What to do about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// The same record may succeed later.
+    TryAgain,
+    /// This record will never succeed; others may.
+    Refused,
+    /// Nothing will succeed until somebody acts.
+    Stop,
+}
+
+/// Why a record was not published.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The queue in this process is full: wait for a delivery, then try again. Class: try again.
+    #[error("the queue of records on their way to Kafka is full")]
+    QueueFull,
+    /// Kafka did not acknowledge in time, or cannot be reached. Class: try again.
+    #[error("Kafka cannot be reached or did not acknowledge in time: {0}")]
+    Away(String),
+    /// Class: try again, since `redline migrate` may still create it.
+    #[error("the topic {0} does not exist; run `redline migrate`")]
+    UnknownTopic(String),
+    /// Class: refused.
+    #[error("the record is larger than Kafka takes: at most {limit} bytes (message.max.bytes)")]
+    TooLarge {
+        /// The client's limit in bytes.
+        limit: String,
+    },
+    /// Class: refused.
+    #[error("Kafka refuses the record: {0}")]
+    Refused(String),
+    /// Not allowed, wrongly set, or a state from which this client cannot go on. Class: stop.
+    #[error("Kafka can no longer be published to: {0}")]
+    Stop(String),
+}
+
+impl PublishError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::QueueFull | Self::Away(_) | Self::UnknownTopic(_) => Class::TryAgain,
+            Self::TooLarge { .. } | Self::Refused(_) => Class::Refused,
+            Self::Stop(_) => Class::Stop,
+        }
+    }
+}
+
+/// A record to be published.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The key; a record without one goes where an empty key goes.
+    pub key: Option<&'a [u8]>,
+    /// The value; none is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers in their order; a name may repeat.
+    pub headers: &'a [(String, Option<Vec<u8>>)],
+}
+
+/// What a delivery answers: partition and offset.
+pub(crate) type Delivered = Result<(i32, i64), PublishError>;
+
+/// A record on its way: a future that answers the partition and offset at which Kafka keeps it.
+#[must_use = "a record is in Kafka only when its delivery says so"]
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Delivered>);
+
+impl Delivery {
+    /// A delivery and the end by which it is settled.
+    pub(crate) fn pair() -> (oneshot::Sender<Delivered>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(receiver))
+    }
+}
+
+impl Future for Delivery {
+    type Output = Delivered;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| {
+            answer.unwrap_or_else(|_| Err(PublishError::Away("the client was closed".to_owned())))
+        })
+    }
+}
+
+/// Where records can be published: Kafka in operation, a stand-in in tests.
+pub trait Publish: Send + Sync {
+    /// The number of partitions of a topic.
+    fn partitions(&self, topic: &str) -> impl Future<Output = Result<i32, PublishError>> + Send;
+
+    /// Hands a record over without waiting.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; [`PublishError::QueueFull`] asks to wait.
+    fn enqueue(&self, record: Outgoing<'_>, partitions: i32) -> Result<Delivery, PublishError>;
+}
+
+/// A client that publishes. Clones share the client, its queue and its threads.
+#[derive(Clone)]
+pub struct Publisher {
+    producer: Arc<ThreadedProducer<Reports>>,
+    counts: Arc<Mutex<HashMap<String, Arc<PartitionCount>>>>,
+    message_max_bytes: String,
+}
+
+type PartitionCount = Asked<i32, PublishError>;
+
+impl Publisher {
+    /// A client; it connects by itself and does not fail when Kafka is away.
+    ///
+    /// `message_timeout` is how long a record may take to be acknowledged, retries included; 30 s is usual.
+    ///
+    /// # Errors
+    /// [`PublishError::Stop`] when a property is wrong.
+    pub fn new(settings: &KafkaSettings, message_timeout: Duration) -> Result<Self, PublishError> {
+        let mut config = settings.client_config();
+        for (name, value) in DEFAULTS {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
+        }
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set(
+                "message.timeout.ms",
+                message_timeout.as_millis().max(1).to_string(),
+            )
+            // Topics are made by `redline migrate`; one that Kafka makes on the way has the wrong settings.
+            .set("allow.auto.create.topics", "false");
+        let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
+        let context = Reports {
+            message_max_bytes: message_max_bytes.clone(),
+        };
+        let producer = config
+            .create_with_context(context)
+            .map_err(|error| PublishError::Stop(error.to_string()))?;
+        Ok(Self {
+            producer: Arc::new(producer),
+            counts: Arc::default(),
+            message_max_bytes,
+        })
+    }
+
+    /// The number of partitions of a topic, asked for at most once a minute.
+    ///
+    /// # Errors
+    /// When Kafka is away or does not know the topic.
+    pub async fn partitions(&self, topic: &str) -> Result<i32, PublishError> {
+        let count = self.count_of(topic);
+        count
+            .get(PARTITIONS, self.ask_partitions(topic, METADATA_TIMEOUT))
+            .await
+    }
+
+    fn count_of(&self, topic: &str) -> Arc<PartitionCount> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get(topic) {
+            Some(count) => Arc::clone(count),
+            None => Arc::clone(counts.entry(topic.to_owned()).or_default()),
+        }
+    }
+
+    /// Asks Kafka now.
+    async fn ask_partitions(&self, topic: &str, timeout: Duration) -> Result<i32, PublishError> {
+        let producer = Arc::clone(&self.producer);
+        let topic = topic.to_owned();
+        // librdkafka blocks its caller while it waits for the broker.
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = producer
+                .client()
+                .fetch_metadata(Some(&topic), timeout)
+                .map_err(|error| sort(&error, ""))?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let partitions = found.map_or(0, |found| found.partitions().len());
+            match i32::try_from(partitions) {
+                Ok(partitions) if partitions > 0 => Ok(partitions),
+                _ => Err(PublishError::UnknownTopic(topic)),
+            }
+        });
+        asked
+            .await
+            .unwrap_or_else(|error| Err(PublishError::Away(error.to_string())))
+    }
+
+    /// Hands a record over without waiting, so that callers can keep an order.
+    ///
+    /// # Errors
+    /// [`PublishError::QueueFull`]: wait for a delivery, then try again. The others are as their class says.
+    pub fn enqueue(&self, record: Outgoing<'_>, partitions: i32) -> Result<Delivery, PublishError> {
+        let (sender, delivery) = Delivery::pair();
+        let mut outgoing = BaseRecord::with_opaque_to(record.topic, Box::new(sender))
+            .partition(partition_of(record.key.unwrap_or_default(), partitions));
+        outgoing.key = record.key;
+        outgoing.payload = record.value;
+        outgoing.headers = headers(record.headers);
+        match self.producer.send::<[u8], [u8]>(outgoing) {
+            Ok(()) => Ok(delivery),
+            Err((error, _)) => Err(sort(&error, &self.message_max_bytes)),
+        }
+    }
+
+    /// As [`Publisher::enqueue`], but waits while the queue is full; it empties by itself within the message
+    /// timeout, so this ends.
+    ///
+    /// # Errors
+    /// Everything but [`PublishError::QueueFull`].
+    pub async fn enqueue_when_free(
+        &self,
+        record: Outgoing<'_>,
+        partitions: i32,
+    ) -> Result<Delivery, PublishError> {
+        enqueue_when_free(self, record, partitions).await
+    }
+
+    /// Waits until everything that was handed over is acknowledged or given up. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`PublishError::Away`] when records are left after the timeout.
+    pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
+        self.producer
+            .flush(timeout)
+            .map_err(|error| PublishError::Away(error.to_string()))
+    }
+
+    /// Whether Kafka answers within the time and has the topic.
+    ///
+    /// # Errors
+    /// Why records cannot be published there now.
+    pub async fn check(&self, topic: &str, timeout: Duration) -> Result<(), PublishError> {
+        match self.fatal_error() {
+            Some(reason) => Err(PublishError::Stop(reason)),
+            None => self.ask_partitions(topic, timeout).await.map(|_| ()),
+        }
+    }
+
+    /// Why this client can never publish again, if so; a new one can.
+    pub fn fatal_error(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(_, reason)| reason)
+    }
+}
+
+impl Publish for Publisher {
+    fn partitions(&self, topic: &str) -> impl Future<Output = Result<i32, PublishError>> + Send {
+        Self::partitions(self, topic)
+    }
+
+    fn enqueue(&self, record: Outgoing<'_>, partitions: i32) -> Result<Delivery, PublishError> {
+        Self::enqueue(self, record, partitions)
+    }
+}
+
+/// See [`Publisher::enqueue_when_free`].
+pub(crate) async fn enqueue_when_free(
+    publisher: &impl Publish,
+    record: Outgoing<'_>,
+    partitions: i32,
+) -> Result<Delivery, PublishError> {
+    loop {
+        match publisher.enqueue(record, partitions) {
+            Err(PublishError::QueueFull) => tokio::time::sleep(QUEUE_PAUSE).await,
+            other => return other,
+        }
+    }
+}
+
+fn headers(headers: &[(String, Option<Vec<u8>>)]) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let owned = OwnedHeaders::new_with_capacity(headers.len());
+    Some(headers.iter().fold(owned, |owned, (key, value)| {
+        owned.insert(Header {
+            key,
+            value: value.as_ref(),
+        })
+    }))
+}
+
+/// Sorts an error of the client by what to do about it.
+fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
+    use RDKafkaErrorCode as Code;
+    let reason = error.to_string();
+    match error.rdkafka_error_code() {
+        Some(Code::QueueFull) => PublishError::QueueFull,
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => PublishError::TooLarge {
+            limit: message_max_bytes.to_owned(),
+        },
+        Some(Code::InvalidRecord | Code::PolicyViolation | Code::UnsupportedForMessageFormat) => {
+            PublishError::Refused(reason)
+        }
+        Some(
+            Code::Fatal
+            | Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnsupportedFeature
+            | Code::InvalidTopic
+            | Code::InvalidArgument,
+        ) => PublishError::Stop(reason),
+        _ => PublishError::Away(reason),
+    }
+}
+
+/// Takes librdkafka's reports to those who wait for them, and its log lines to ours.
+struct Reports {
+    message_max_bytes: String,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        match level {
+            // Properties of consumers and producers stand in one section, so each ignores some.
+            _ if facility == "CONFWARN" => tracing::debug!(facility, "{line}"),
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{line}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{line}"),
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{line}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, "{reason}");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<oneshot::Sender<Delivered>>;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
+        let answer = match report {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, _)) => Err(sort(error, &self.message_max_bytes)),
+        };
+        // Nobody waits any more: a request that was broken off.
+        let _ = sender.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publisher(client: &[(&str, &str)]) -> Result<Publisher, PublishError> {
+        let settings = KafkaSettings {
+            // Nobody listens on this port.
+            bootstrap_servers: "127.0.0.1:9".to_owned(),
+            client: client
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        Publisher::new(&settings, Duration::from_millis(300))
+    }
+
+    fn record(value: &[u8]) -> Outgoing<'_> {
+        Outgoing {
+            topic: "redline.rows",
+            key: Some(b"billing/R-1"),
+            value: Some(value),
+            headers: &[],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_nobody_acknowledges_is_given_up_after_its_time() {
+        let publisher = publisher(&[]).unwrap();
+        let delivery = publisher.enqueue(record(b"x"), 4).unwrap();
+        let error = delivery.await.unwrap_err();
+        assert_eq!(error.class(), Class::TryAgain, "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_asks_to_wait_and_frees_itself() {
+        let publisher = publisher(&[("queue.buffering.max.messages", "1")]).unwrap();
+        let first = publisher.enqueue(record(b"x"), 4).unwrap();
+        assert_eq!(
+            publisher.enqueue(record(b"y"), 4).unwrap_err(),
+            PublishError::QueueFull
+        );
+        let second = publisher.enqueue_when_free(record(b"y"), 4).await.unwrap();
+        assert!(first.await.is_err() && second.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_too_large_is_refused_with_the_limit() {
+        let publisher = publisher(&[("message.max.bytes", "2000")]).unwrap();
+        let error = publisher.enqueue(record(&[0; 3000]), 4).unwrap_err();
+        assert_eq!(error.class(), Class::Refused);
+        assert_eq!(
+            error.to_string(),
+            "the record is larger than Kafka takes: at most 2000 bytes (message.max.bytes)"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unknown_property_is_named() {
+        let error = publisher(&[("no.such.property", "1")]).err().unwrap();
+        assert_eq!(error.class(), Class::Stop);
+        assert!(error.to_string().contains("no.such.property"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn kafka_that_is_away_is_a_reason_to_try_again() {
+        let publisher = publisher(&[]).unwrap();
+        let error = publisher
+            .check("redline.rows", Duration::from_millis(200))
+            .await
+            .unwrap_err();
+        assert_eq!(error.class(), Class::TryAgain, "{error}");
+    }
+}
