@@ -22,14 +22,21 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging. `RUST_LOG` says how much; the default is what operators need.
+/// Starts logging. `RUST_LOG` says how much; the default is what operators need, or, for a command that is
+/// expected to say little, only what goes wrong.
 ///
 /// # Errors
 /// When `RUST_LOG` cannot be read.
-pub fn start(settings: &LogSettings) -> Result<(), String> {
+pub fn start(settings: &LogSettings, says_little: bool) -> Result<(), String> {
     const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn";
+    const LITTLE: &str = "error";
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter = EnvFilter::try_new(directives.as_deref().unwrap_or(DEFAULT))
+    let filter =
+        EnvFilter::try_new(
+            directives
+                .as_deref()
+                .unwrap_or(if says_little { LITTLE } else { DEFAULT }),
+        )
         .map_err(|error| format!("RUST_LOG cannot be read: {error}"))?;
     let colours =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();

@@ -177,7 +177,8 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let settings = Settings::load(arguments.config.as_deref())?;
-    redline_telemetry::logs::start(&settings.log).map_err(anyhow::Error::msg)?;
+    let says_little = matches!(arguments.command, Command::Bench(_));
+    redline_telemetry::logs::start(&settings.log, says_little).map_err(anyhow::Error::msg)?;
     match arguments.command {
         Command::Migrate => migrate::run(&settings).await?,
         Command::Ingest => ingest::run(&settings, told_to_stop()).await?,

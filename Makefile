@@ -1,0 +1,35 @@
+# The commands of this project. `make` alone lists them.
+
+SERVICES = python3 tests/services
+
+.PHONY: help
+help: ## This list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+
+.PHONY: test
+test: ## Everything, against real services that it fetches, starts and stops itself.
+	@$(SERVICES) check
+	@$(SERVICES) fetch
+	cargo build --workspace --bins
+	$(SERVICES) run -- cargo test --workspace --no-fail-fast
+
+.PHONY: test-fast
+test-fast: ## What needs no service: units, properties, snapshots.
+	cargo test --workspace --exclude redline-tests
+
+.PHONY: lint
+lint: ## Format, clippy, and what dependencies may be.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny check bans licenses sources
+
+.PHONY: bench
+bench: ## The recording path against its floors: release build, Postgres with fsync. BENCH="--versions 68" for more.
+	@$(SERVICES) check
+	cargo build --release -p redline
+	$(SERVICES) run --durable -- sh tests/bench.sh $(BENCH)
+
+.PHONY: fuzz
+fuzz: ## Both fuzz targets for FUZZ_SECONDS each (default 60). Needs a nightly toolchain and cargo-fuzz.
+	cd fuzz && cargo +nightly fuzz run wire -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+	cd fuzz && cargo +nightly fuzz run door -- -max_total_time=$(or $(FUZZ_SECONDS),60)
