@@ -22,9 +22,11 @@ impl EntityCache {
         }
     }
 
-    /// A remembered entity.
-    pub fn get(&mut self, key: &EntityKey) -> Option<&Entity> {
-        self.entities.get(key).map(|(entity, _)| entity)
+    /// Takes a remembered entity out.
+    pub fn take(&mut self, key: &EntityKey) -> Option<Entity> {
+        let (entity, size) = self.entities.remove(key)?;
+        self.bytes -= size;
+        Some(entity)
     }
 
     /// Remembers an entity and forgets the least recently used ones beyond the budget.
@@ -38,13 +40,6 @@ impl EntityCache {
             let Some((_, (_, size))) = self.entities.remove_lru() else {
                 break;
             };
-            self.bytes -= size;
-        }
-    }
-
-    /// Forgets an entity.
-    pub fn remove(&mut self, key: &EntityKey) {
-        if let Some((_, size)) = self.entities.remove(key) {
             self.bytes -= size;
         }
     }
@@ -101,7 +96,6 @@ mod tests {
             );
             assert!(cache.bytes <= 10_000);
         }
-        assert!(cache.get(&key(999)).is_some() && cache.get(&key(0)).is_none());
         cache.insert(
             key(999),
             Entity {
@@ -110,11 +104,9 @@ mod tests {
                 state: EntityState::default(),
             },
         );
-        cache.remove(&key(999));
-        let kept: usize = (0..1_000)
-            .filter(|number| cache.get(&key(*number)).is_some())
-            .count();
-        assert!(kept > 0 && cache.bytes > 0);
+        assert_eq!(cache.take(&key(999)).map(|entity| entity.revision), Some(2));
+        assert!(cache.take(&key(999)).is_none() && cache.take(&key(0)).is_none());
+        assert!(cache.take(&key(998)).is_some() && cache.bytes > 0);
         cache.clear();
         assert_eq!(cache.bytes, 0);
     }

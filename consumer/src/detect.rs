@@ -8,16 +8,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use redline_domain::entity::{Arrival, EntityState, Findings, Standing, derive};
+use redline_domain::entity::{Arrival, EntityState, Findings, Standing};
 use redline_domain::finding::Place;
 use redline_domain::rules::RuleBook;
+use redline_schemas::EntityKey;
 use redline_schemas::flag::Flag;
-use redline_schemas::{ContentHash, EntityKey};
 use redline_store::entities::Entity;
-use redline_store::history::Accepted;
 use redline_store::record::{AcceptedVersion, EntityUpdate, Outcome, RecordOutcome};
 
 use crate::batch::{Assigned, Batch, Body, Decoded, Sighting};
+use crate::derivation::Derivation;
 
 /// Where a record stands in a batch: part, record.
 pub type Slot = (usize, usize);
@@ -27,162 +27,245 @@ pub type Slot = (usize, usize);
 pub struct Detected {
     /// Changed entities, sorted by key.
     pub entities: Vec<EntityUpdate>,
+    /// Entities of which the batch held only duplicates, as they were known.
+    pub untouched: Vec<(EntityKey, Entity)>,
     /// What became of every record, part by part.
     pub outcomes: Vec<Vec<RecordOutcome>>,
 }
 
-/// What is loaded for entities that must be derived again.
-#[derive(Debug, Default)]
-pub struct Histories {
-    /// Everything that was accepted about an entity.
-    pub accepted: HashMap<EntityKey, Vec<Accepted>>,
-    /// The latest revisions of its flags.
-    pub flags: HashMap<EntityKey, Vec<Flag>>,
-}
-
 /// One entity's part in a batch.
-struct Work<'a> {
-    known: Option<&'a Entity>,
+#[derive(Default)]
+struct Work {
+    /// Number and revision; none before its first record.
+    known: Option<(i64, i64)>,
     state: EntityState,
     findings: Findings,
     accepted: Vec<AcceptedVersion>,
-    /// Every sighting of the entity in the batch, in order.
-    sightings: Vec<(Slot, &'a Sighting)>,
-    outcomes: Vec<Outcome>,
-    behind: bool,
+    /// Where the entity was seen, in order, and with what outcome on the fast way.
+    slots: Vec<(Slot, Outcome)>,
+    /// Begun when the fast way ends.
+    derivation: Option<Derivation>,
+    /// The latest revisions of its flags, for a derivation.
+    flags: Vec<Flag>,
 }
 
 /// A batch under detection.
 pub struct Detection<'a> {
     batch: &'a Batch<Decoded>,
     rules: &'a RuleBook,
-    work: BTreeMap<EntityKey, Work<'a>>,
+    work: BTreeMap<EntityKey, Work>,
 }
 
 impl<'a> Detection<'a> {
     /// Takes the fast way for every record but the confirmed duplicates.
     pub fn begin(
         batch: &'a Batch<Decoded>,
-        known: &'a HashMap<EntityKey, Entity>,
+        mut known: HashMap<EntityKey, Entity>,
         is_confirmed_duplicate: impl Fn(Slot) -> bool,
         rules: &'a RuleBook,
     ) -> Self {
-        let mut detection = Self {
-            batch,
-            rules,
-            work: BTreeMap::new(),
-        };
-        for (part_index, part) in batch.iter().enumerate() {
-            for (record_index, record) in part.records.iter().enumerate() {
-                let slot = (part_index, record_index);
-                if let Body::Event(sighting) = &record.body
-                    && !is_confirmed_duplicate(slot)
-                {
-                    detection.take(slot, &part.assigned, record.offset, sighting, known);
+        let mut work: BTreeMap<EntityKey, Work> = BTreeMap::new();
+        for (slot, sighting) in sightings(batch) {
+            if is_confirmed_duplicate(slot) {
+                continue;
+            }
+            match work.get_mut(&sighting.key) {
+                Some(work) => work.take(slot, batch, sighting, rules),
+                None => {
+                    let mut first = Work::of(known.remove(&sighting.key));
+                    first.take(slot, batch, sighting, rules);
+                    work.insert(sighting.key.clone(), first);
                 }
             }
         }
-        detection
+        Self { batch, rules, work }
     }
 
-    fn take(
-        &mut self,
-        slot: Slot,
-        assigned: &Arc<Assigned>,
-        offset: i64,
-        sighting: &'a Sighting,
-        known: &'a HashMap<EntityKey, Entity>,
-    ) {
-        if !self.work.contains_key(&sighting.key) {
-            let known = known.get(&sighting.key);
-            self.work.insert(
-                sighting.key.clone(),
-                Work {
-                    known,
-                    state: known.map(|entity| entity.state.clone()).unwrap_or_default(),
-                    findings: Findings::default(),
-                    accepted: Vec::new(),
-                    sightings: Vec::new(),
-                    outcomes: Vec::new(),
-                    behind: false,
-                },
-            );
+    /// The numbers of the recorded entities that are derived again. Each of their accepted contents goes to
+    /// [`Self::recall`], in the order of version and hash, and each of their flags to [`Self::recall_flag`].
+    pub fn needs_histories_of(&self) -> Vec<i64> {
+        let behind = self.work.values().filter(|work| work.derivation.is_some());
+        behind
+            .filter_map(|work| work.known.map(|(entity, _)| entity))
+            .collect()
+    }
+
+    /// Takes the next accepted content of an entity.
+    pub fn recall(&mut self, key: &EntityKey, accepted: Standing) {
+        let rules = self.rules;
+        if let Some(derivation) = self.work.get_mut(key).and_then(|work| work.derivation.as_mut()) {
+            derivation.recall(accepted, rules);
         }
-        let Some(work) = self.work.get_mut(&sighting.key) else {
-            return;
+    }
+
+    /// Takes the latest revision of a flag of an entity.
+    pub fn recall_flag(&mut self, key: &EntityKey, flag: Flag) {
+        if let Some(work) = self.work.get_mut(key) {
+            work.flags.push(flag);
+        }
+    }
+
+    /// Finishes, when everything that was needed is recalled.
+    pub fn finish(self) -> Detected {
+        let mut detected = Detected {
+            outcomes: default_outcomes(self.batch),
+            ..Detected::default()
         };
-        work.sightings.push((slot, sighting));
-        if work.behind {
+        for (key, mut work) in self.work {
+            if let Some(derivation) = work.derivation.take() {
+                work.finish_derivation(derivation, key, self.rules, &mut detected);
+            } else {
+                work.finish(key, &mut detected);
+            }
+        }
+        detected
+    }
+}
+
+impl Work {
+    fn of(known: Option<Entity>) -> Self {
+        match known {
+            Some(Entity {
+                entity,
+                revision,
+                state,
+            }) => Self {
+                known: Some((entity, revision)),
+                state,
+                ..Self::default()
+            },
+            None => Self::default(),
+        }
+    }
+
+    fn take(&mut self, slot: Slot, batch: &Batch<Decoded>, sighting: &Sighting, rules: &RuleBook) {
+        let (assigned, offset) = place(batch, slot);
+        // Until its derivation says otherwise, a record is a duplicate.
+        self.slots.push((slot, Outcome::Duplicate));
+        if let Some(derivation) = &mut self.derivation {
+            derivation.add(
+                slot,
+                standing(sighting, assigned, offset),
+                accepted(sighting, assigned, offset),
+            );
             return;
         }
         let event = &sighting.event;
-        match work
+        match self
             .state
             .arrival(event.version(), sighting.hash, event.observed_at())
         {
+            Arrival::Duplicate => {}
             Arrival::Newer => {
-                let standing = standing(sighting, assigned, offset);
-                work.state.apply(standing, self.rules, &mut work.findings);
-                work.accepted.push(accepted_version(sighting, assigned, offset));
-                work.outcomes.push(Outcome::Accepted);
+                self.state
+                    .apply(standing(sighting, assigned, offset), rules, &mut self.findings);
+                self.accepted.push(accepted(sighting, assigned, offset));
+                if let Some((_, outcome)) = self.slots.last_mut() {
+                    *outcome = Outcome::Accepted;
+                }
             }
-            Arrival::Duplicate => work.outcomes.push(Outcome::Duplicate),
-            Arrival::Behind => work.behind = true,
+            Arrival::Behind => self.derivation = Some(self.begin_derivation(batch)),
         }
     }
 
-    /// The numbers of the recorded entities whose histories are needed.
-    pub fn needs_histories_of(&self) -> Vec<i64> {
-        self.work
-            .values()
-            .filter(|work| work.behind)
-            .filter_map(|work| work.known)
-            .map(|entity| entity.entity)
-            .collect()
-    }
-
-    /// Finishes with those histories.
-    pub fn finish(self, histories: &Histories) -> Detected {
-        let mut outcomes = self.refusals_and_duplicates();
-        let mut entities = Vec::with_capacity(self.work.len());
-        for (key, mut work) in self.work {
-            let update = if work.behind {
-                derive_again(key, &mut work, self.batch, histories, self.rules)
-            } else {
-                applied(key, &mut work)
-            };
-            for ((part, record), outcome) in work.sightings.iter().map(|(slot, _)| *slot).zip(&work.outcomes)
-            {
-                outcomes[part][record].outcome = *outcome;
+    /// Leaves the fast way: everything that the batch holds of the entity so far is taken again.
+    fn begin_derivation(&mut self, batch: &Batch<Decoded>) -> Derivation {
+        let mut derivation = Derivation::default();
+        for (slot, outcome) in &mut self.slots {
+            let (part, record) = *slot;
+            if let Body::Event(sighting) = &batch[part].records[record].body {
+                let (assigned, offset) = place(batch, *slot);
+                derivation.add(
+                    *slot,
+                    standing(sighting, assigned, offset),
+                    accepted(sighting, assigned, offset),
+                );
             }
-            entities.extend(update);
+            *outcome = Outcome::Duplicate;
         }
-        Detected { entities, outcomes }
+        derivation
     }
 
-    /// What became of each record: refused, or, until its entity says otherwise, a duplicate.
-    fn refusals_and_duplicates(&self) -> Vec<Vec<RecordOutcome>> {
-        self.batch
+    fn finish(self, key: EntityKey, detected: &mut Detected) {
+        set_outcomes(&self.slots, &mut detected.outcomes);
+        if self.accepted.is_empty() {
+            return self.untouched(key, detected);
+        }
+        let (entity, revision) = self.known.unzip();
+        detected.entities.push(EntityUpdate {
+            key,
+            entity,
+            revision: revision.unwrap_or(0),
+            state: self.state,
+            accepted: self.accepted,
+            observed_earlier: Vec::new(),
+            changes: self.findings.changes,
+            derived_again: false,
+            flags: self.findings.flags,
+        });
+    }
+
+    fn finish_derivation(
+        mut self,
+        derivation: Derivation,
+        key: EntityKey,
+        rules: &RuleBook,
+        detected: &mut Detected,
+    ) {
+        let derived = derivation.finish(rules);
+        for (slot, outcome) in &mut self.slots {
+            if derived.accepted_slots.contains(slot) {
+                *outcome = Outcome::Accepted;
+            }
+        }
+        set_outcomes(&self.slots, &mut detected.outcomes);
+        if derived.accepted.is_empty() && derived.observed_earlier.is_empty() {
+            return self.untouched(key, detected);
+        }
+        let (entity, revision) = self.known.unzip();
+        detected.entities.push(EntityUpdate {
+            key,
+            entity,
+            revision: revision.unwrap_or(0),
+            state: derived.state,
+            accepted: derived.accepted,
+            observed_earlier: derived.observed_earlier,
+            changes: derived.findings.changes,
+            derived_again: true,
+            flags: revise(&self.flags, derived.findings.flags),
+        });
+    }
+
+    /// The batch brought nothing new: the entity is as it was known.
+    fn untouched(self, key: EntityKey, detected: &mut Detected) {
+        if let Some((entity, revision)) = self.known {
+            detected.untouched.push((
+                key,
+                Entity {
+                    entity,
+                    revision,
+                    state: self.state,
+                },
+            ));
+        }
+    }
+}
+
+/// The events of a batch with their slots, in order.
+pub(crate) fn sightings(batch: &Batch<Decoded>) -> impl Iterator<Item = (Slot, &Sighting)> {
+    batch.iter().enumerate().flat_map(|(part_index, part)| {
+        part.records
             .iter()
-            .map(|part| {
-                part.records
-                    .iter()
-                    .map(|record| match &record.body {
-                        Body::Event(sighting) => RecordOutcome {
-                            offset: record.offset,
-                            outcome: Outcome::Duplicate,
-                            hash: sighting.hash,
-                        },
-                        Body::Refused(refusal) => RecordOutcome {
-                            offset: record.offset,
-                            outcome: Outcome::Quarantined,
-                            hash: refusal.hash,
-                        },
-                    })
-                    .collect()
+            .enumerate()
+            .filter_map(move |(index, record)| match &record.body {
+                Body::Event(sighting) => Some(((part_index, index), &**sighting)),
+                Body::Refused(_) => None,
             })
-            .collect()
-    }
+    })
+}
+
+fn place(batch: &Batch<Decoded>, (part, record): Slot) -> (&Arc<Assigned>, i64) {
+    (&batch[part].assigned, batch[part].records[record].offset)
 }
 
 fn standing(sighting: &Sighting, assigned: &Arc<Assigned>, offset: i64) -> Standing {
@@ -197,7 +280,7 @@ fn standing(sighting: &Sighting, assigned: &Arc<Assigned>, offset: i64) -> Stand
     }
 }
 
-fn accepted_version(sighting: &Sighting, assigned: &Assigned, offset: i64) -> AcceptedVersion {
+fn accepted(sighting: &Sighting, assigned: &Assigned, offset: i64) -> AcceptedVersion {
     AcceptedVersion {
         version: sighting.event.version(),
         hash: sighting.hash,
@@ -209,107 +292,29 @@ fn accepted_version(sighting: &Sighting, assigned: &Assigned, offset: i64) -> Ac
     }
 }
 
-/// The update of an entity that took the fast way; none when it only saw duplicates.
-fn applied(key: EntityKey, work: &mut Work<'_>) -> Option<EntityUpdate> {
-    if work.accepted.is_empty() {
-        return None;
-    }
-    let findings = std::mem::take(&mut work.findings);
-    Some(EntityUpdate {
-        key,
-        entity: work.known.map(|entity| entity.entity),
-        revision: work.known.map_or(0, |entity| entity.revision),
-        state: std::mem::take(&mut work.state),
-        accepted: std::mem::take(&mut work.accepted),
-        observed_earlier: Vec::new(),
-        changes: findings.changes,
-        derived_again: false,
-        flags: findings.flags,
-    })
-}
-
-/// The update of an entity that is derived again from everything that was ever accepted about it.
-fn derive_again(
-    key: EntityKey,
-    work: &mut Work<'_>,
-    batch: &Batch<Decoded>,
-    histories: &Histories,
-    rules: &RuleBook,
-) -> Option<EntityUpdate> {
-    let recorded = histories
-        .accepted
-        .get(&key)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let mut merged: BTreeMap<(i64, ContentHash), Standing> = recorded
-        .iter()
-        .map(|accepted| (accepted.id(), accepted.standing.clone()))
-        .collect();
-    let mut accepted: BTreeMap<(i64, ContentHash), AcceptedVersion> = BTreeMap::new();
-    let mut observed_earlier = BTreeMap::new();
-    work.outcomes.clear();
-    for ((part, record), sighting) in &work.sightings {
-        let assigned = &batch[*part].assigned;
-        let offset = batch[*part].records[*record].offset;
-        let id = (sighting.event.version(), sighting.hash);
-        let Some(known) = merged.get_mut(&id) else {
-            merged.insert(id, standing(sighting, assigned, offset));
-            accepted.insert(id, accepted_version(sighting, assigned, offset));
-            work.outcomes.push(Outcome::Accepted);
-            continue;
+/// What became of each record: refused, or, unless its entity says otherwise, a duplicate.
+fn default_outcomes(batch: &Batch<Decoded>) -> Vec<Vec<RecordOutcome>> {
+    let outcome = |record: &Decoded| {
+        let (outcome, hash) = match &record.body {
+            Body::Event(sighting) => (Outcome::Duplicate, sighting.hash),
+            Body::Refused(refusal) => (Outcome::Quarantined, refusal.hash),
         };
-        work.outcomes.push(Outcome::Duplicate);
-        if let Some(observed_at) = sighting.event.observed_at()
-            && Some(observed_at) < known.event.observed_at()
-        {
-            // Of copies the least observation counts.
-            known.event = sighting.event.clone();
-            match accepted.get_mut(&id) {
-                Some(version) => version.least_observed_at = Some(observed_at),
-                None => {
-                    observed_earlier.insert(id, observed_at);
-                }
-            }
+        RecordOutcome {
+            offset: record.offset,
+            outcome,
+            hash,
         }
-    }
-    if accepted.is_empty() && observed_earlier.is_empty() {
-        return None;
-    }
-    let (state, findings) = derive(standing_versions(merged), rules);
-    let recorded_flags = histories.flags.get(&key).map(Vec::as_slice).unwrap_or_default();
-    Some(EntityUpdate {
-        key,
-        entity: work.known.map(|entity| entity.entity),
-        revision: work.known.map_or(0, |entity| entity.revision),
-        state,
-        accepted: accepted.into_values().collect(),
-        observed_earlier: observed_earlier
-            .into_iter()
-            .map(|((version, hash), observed_at)| (version, hash, observed_at))
-            .collect(),
-        changes: findings.changes,
-        derived_again: true,
-        flags: revise(recorded_flags, findings.flags),
-    })
+    };
+    batch
+        .iter()
+        .map(|part| part.records.iter().map(outcome).collect())
+        .collect()
 }
 
-/// Of all contents of each version the one that stands, with the hashes of all.
-fn standing_versions(contents: BTreeMap<(i64, ContentHash), Standing>) -> Vec<Standing> {
-    let mut versions: Vec<Standing> = Vec::with_capacity(contents.len());
-    for ((version, hash), content) in contents {
-        match versions.last_mut() {
-            Some(last) if last.event.version() == version => {
-                let mut hashes = std::mem::take(&mut last.hashes);
-                hashes.push(hash);
-                if content.stands_before(last) {
-                    *last = content;
-                }
-                last.hashes = hashes;
-            }
-            _ => versions.push(content),
-        }
+fn set_outcomes(slots: &[(Slot, Outcome)], outcomes: &mut [Vec<RecordOutcome>]) {
+    for ((part, record), outcome) in slots {
+        outcomes[*part][*record].outcome = *outcome;
     }
-    versions
 }
 
 /// The revisions that lead from the recorded flags of an entity to those that were found: new ones, changed ones,

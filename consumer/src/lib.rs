@@ -9,6 +9,7 @@ pub mod batch;
 mod cache;
 mod decode;
 pub mod deduplicate;
+mod derivation;
 pub mod detect;
 pub mod incarnation;
 mod kafka;

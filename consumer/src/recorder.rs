@@ -18,7 +18,7 @@ use redline_store::entities::{self, Entity, Probable};
 use redline_store::outbox::Message;
 use redline_store::positions::{self, KafkaPartition, Opened};
 use redline_store::quarantine::Quarantined;
-use redline_store::record::{Outcome, Range, Recording, record};
+use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording, record};
 use redline_store::sqlx::PgConnection;
 use redline_store::{Class, StoreError, flags, history, recording_connection};
 use tokio::sync::mpsc::Receiver;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::batch::{Assigned, Batch, Body, Decoded, Refusal};
 use crate::cache::EntityCache;
 use crate::deduplicate::Marks;
-use crate::detect::{Detected, Detection, Histories, Slot};
+use crate::detect::{Detected, Detection, Slot, sightings};
 use crate::kafka::{Command, InFlight};
 use crate::settings::WorkSettings;
 use crate::sums;
@@ -218,7 +218,7 @@ impl<M: Marks> Recorder<M> {
             if batch.is_empty() {
                 return Ok(());
             }
-            match self.attempt(batch, &hints).await {
+            match self.attempt_in_time(batch, &hints).await {
                 Ok(()) => {
                     self.recorded(batch).await;
                     return Ok(());
@@ -277,7 +277,7 @@ impl<M: Marks> Recorder<M> {
         for part in batch {
             for record in &part.records {
                 if let Body::Event(sighting) = &record.body {
-                    self.cache.remove(&sighting.key);
+                    let _ = self.cache.take(&sighting.key);
                 }
             }
         }
@@ -293,6 +293,21 @@ impl<M: Marks> Recorder<M> {
         self.marks.mark(&hashes(batch)).await;
     }
 
+    /// One attempt within a time that no healthy Postgres needs: its own timeouts end what it still hears of.
+    async fn attempt_in_time(
+        &mut self,
+        batch: &Batch<Decoded>,
+        hints: &HashSet<ContentHash>,
+    ) -> Result<(), RecordError> {
+        let timeouts = self.settings.timeouts();
+        let limit = 4 * (timeouts.statement + timeouts.lock + timeouts.idle_in_transaction);
+        match tokio::time::timeout(limit, self.attempt(batch, hints)).await {
+            Ok(result) => result,
+            // A connection that was left in the middle of something is of no use.
+            Err(_) => Err(StoreError::from(redline_store::sqlx::Error::PoolTimedOut).into()),
+        }
+    }
+
     /// One attempt: load, detect, record.
     async fn attempt(
         &mut self,
@@ -301,12 +316,23 @@ impl<M: Marks> Recorder<M> {
     ) -> Result<(), RecordError> {
         let confirmed = self.confirm(batch, hints).await?;
         let known = self.load(batch, &confirmed).await?;
+        let keys: HashMap<i64, EntityKey> = known
+            .iter()
+            .map(|(key, entity)| (entity.entity, key.clone()))
+            .collect();
         let rules = self.rules.clone();
-        let detection = Detection::begin(batch, &known, |slot| confirmed.contains(&slot), &rules);
-        let histories = self.histories(&detection.needs_histories_of(), &known).await?;
-        let detected = detection.finish(&histories);
-        let recording = self.recording(batch, detected)?;
+        let mut detection = Detection::begin(batch, known, |slot| confirmed.contains(&slot), &rules);
+        self.recall(&mut detection, &keys).await?;
+        let Detected {
+            entities,
+            untouched,
+            outcomes,
+        } = detection.finish();
+        let recording = self.recording(batch, entities, outcomes)?;
         let numbers = record(self.connect().await?, &recording).await?;
+        for (key, entity) in untouched {
+            self.cache.insert(key, entity);
+        }
         for (update, entity) in recording.entities.into_iter().zip(numbers) {
             let revision = update.revision + 1;
             self.cache.insert(
@@ -362,8 +388,9 @@ impl<M: Marks> Recorder<M> {
             if confirmed.contains(&slot) || known.contains_key(key) || absent.contains(key) {
                 continue;
             }
-            match self.cache.get(key) {
-                Some(entity) => drop(known.insert(key.clone(), entity.clone())),
+            // Taken out, and put back once the batch is recorded: a failed attempt loads it again.
+            match self.cache.take(key) {
+                Some(entity) => drop(known.insert(key.clone(), entity)),
                 None => drop(absent.insert(key)),
             }
         }
@@ -372,33 +399,37 @@ impl<M: Marks> Recorder<M> {
         Ok(known)
     }
 
-    async fn histories(
+    /// Recalls the histories and flags of the entities that are derived again.
+    async fn recall(
         &mut self,
-        numbers: &[i64],
-        known: &HashMap<EntityKey, Entity>,
-    ) -> Result<Histories, StoreError> {
+        detection: &mut Detection<'_>,
+        keys: &HashMap<i64, EntityKey>,
+    ) -> Result<(), StoreError> {
+        let numbers = detection.needs_histories_of();
         if numbers.is_empty() {
-            return Ok(Histories::default());
+            return Ok(());
         }
         let connection = self.connect().await?;
-        let accepted = history::load(connection, numbers).await?;
-        let keys: HashMap<i64, &EntityKey> = known.iter().map(|(key, entity)| (entity.entity, key)).collect();
-        let mut histories = Histories {
-            accepted,
-            flags: HashMap::new(),
-        };
-        for (entity, flag) in flags::load(connection, numbers).await? {
+        for (entity, flag) in flags::load(connection, &numbers).await? {
             if let Some(key) = keys.get(&entity) {
-                histories.flags.entry((*key).clone()).or_default().push(flag);
+                detection.recall_flag(key, flag);
             }
         }
-        Ok(histories)
+        history::recall(connection, &numbers, |key, accepted| {
+            detection.recall(key, accepted)
+        })
+        .await
     }
 
     /// Everything that the batch brings about.
-    fn recording(&self, batch: &Batch<Decoded>, detected: Detected) -> Result<Recording, RecordError> {
+    fn recording(
+        &self,
+        batch: &Batch<Decoded>,
+        entities: Vec<EntityUpdate>,
+        outcomes: Vec<Vec<RecordOutcome>>,
+    ) -> Result<Recording, RecordError> {
         let mut recording = Recording {
-            entities: detected.entities,
+            entities,
             ..Recording::default()
         };
         for flag in recording.entities.iter().flat_map(|update| &update.flags) {
@@ -411,7 +442,7 @@ impl<M: Marks> Recorder<M> {
                 headers: Vec::new(),
             });
         }
-        for (part, records) in batch.iter().zip(detected.outcomes) {
+        for (part, records) in batch.iter().zip(outcomes) {
             for decoded in &part.records {
                 if let Body::Refused(refusal) = &decoded.body {
                     recording
@@ -469,26 +500,13 @@ fn quarantined(ledger: &Arc<Ledger>, refusal: &Refusal) -> Quarantined {
     }
 }
 
-/// The events of a batch with their slots, in order.
-fn sightings(batch: &Batch<Decoded>) -> impl Iterator<Item = (Slot, &crate::batch::Sighting)> {
-    batch.iter().enumerate().flat_map(|(part_index, part)| {
-        part.records
-            .iter()
-            .enumerate()
-            .filter_map(move |(index, record)| match &record.body {
-                Body::Event(sighting) => Some(((part_index, index), &**sighting)),
-                Body::Refused(_) => None,
-            })
-    })
-}
-
 /// The contents of a batch, in order.
 fn hashes(batch: &Batch<Decoded>) -> Vec<ContentHash> {
     sightings(batch).map(|(_, sighting)| sighting.hash).collect()
 }
 
 /// Greatest min(event time, Kafka timestamp) that was accepted.
-fn watermark(records: &[Decoded], outcomes: &[redline_store::record::RecordOutcome]) -> Option<Timestamp> {
+fn watermark(records: &[Decoded], outcomes: &[RecordOutcome]) -> Option<Timestamp> {
     let accepted = records
         .iter()
         .zip(outcomes)

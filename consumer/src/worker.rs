@@ -161,8 +161,9 @@ where
         let polling = tokio::task::spawn_blocking(move || poller.run());
         let ended = |error: tokio::task::JoinError| WorkError::Ended(error.to_string());
         polling.await.map_err(ended)?;
-        decoding.await.map_err(ended)?;
-        opening.await.map_err(ended)?;
+        // What these two still wait for, a registry or a broker, is of no use any more: the partitions are given up.
+        decoding.abort();
+        opening.abort();
         recording.await.map_err(ended)?.map_err(ended)??;
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use redline_consumer::batch::{Assigned, Batch, Body, Decoded, Part, Sighting};
-use redline_consumer::detect::{Detection, Histories};
+use redline_consumer::detect::Detection;
 use redline_domain::change::Change;
 use redline_domain::entity::Standing;
 use redline_domain::finding::{Ledger, Place};
@@ -20,7 +20,6 @@ use redline_domain::rules::{RuleBook, RuleSet};
 use redline_schemas::flag::Flag;
 use redline_schemas::{ContentHash, EntityKey, Event, EventKind, Timestamp};
 use redline_store::entities::Entity;
-use redline_store::history::Accepted;
 use redline_store::record::{EntityUpdate, Outcome};
 
 const RULES: &str = r#"
@@ -92,19 +91,23 @@ impl Store {
     /// Detects and records one batch, as the worker does.
     fn take(&mut self, batch: &Batch<Decoded>, places: &HashMap<i64, Place>, rules: &RuleBook) {
         let known: HashMap<EntityKey, Entity> = self.entities.clone();
-        let detection = Detection::begin(batch, &known, |_| false, rules);
+        let mut detection = Detection::begin(batch, known.clone(), |_| false, rules);
         let needed: BTreeSet<i64> = detection.needs_histories_of().into_iter().collect();
-        let mut histories = Histories::default();
-        for (key, entity) in known.iter().filter(|(_, entity)| needed.contains(&entity.entity)) {
-            let accepted = self.accepted[key].values().map(|standing| Accepted {
-                standing: standing.clone(),
-            });
-            histories.accepted.insert(key.clone(), accepted.collect());
-            let flags = self.flags.get(key).map(|flags| flags.values().cloned().collect());
-            histories.flags.insert(key.clone(), flags.unwrap_or_default());
-            assert!(entity.revision > 0);
+        for (key, _) in known.iter().filter(|(_, entity)| needed.contains(&entity.entity)) {
+            for flag in self.flags.get(key).into_iter().flat_map(BTreeMap::values) {
+                detection.recall_flag(key, flag.clone());
+            }
+            for standing in self.accepted[key].values() {
+                detection.recall(key, standing.clone());
+            }
         }
-        let detected = detection.finish(&histories);
+        let detected = detection.finish();
+        for (key, entity) in &detected.untouched {
+            assert_eq!(
+                entity.state, known[key].state,
+                "what is put back is as it was known"
+            );
+        }
         let mut read = 0;
         for outcome in detected.outcomes.iter().flatten() {
             *self.outcomes.entry(outcome.outcome).or_insert(0) += 1;
@@ -279,8 +282,9 @@ proptest! {
 /// Of all contents of each version the one that stands, observed when its earliest copy was: told apart here by
 /// the contract's words, not by the worker's code. Sorted.
 fn winners(events: &[Event]) -> Vec<Event> {
-    let mut contents: BTreeMap<(EntityKey, i64), BTreeMap<(Option<Timestamp>, ContentHash), Event>> =
-        BTreeMap::new();
+    /// Contents of one version, the one that stands last.
+    type Contents = BTreeMap<(Option<Timestamp>, ContentHash), Event>;
+    let mut contents: BTreeMap<(EntityKey, i64), Contents> = BTreeMap::new();
     for event in events {
         let hash = ContentHash::of(event.canonical().as_bytes());
         let versions = contents.entry((event.entity(), event.version())).or_default();

@@ -144,16 +144,6 @@ impl EntityState {
     }
 }
 
-/// Derives an entity anew from all of its standing versions, in the order of their versions.
-pub fn derive(history: impl IntoIterator<Item = Standing>, rules: &RuleBook) -> (EntityState, Findings) {
-    let mut state = EntityState::default();
-    let mut findings = Findings::default();
-    for standing in history {
-        state.apply(standing, rules, &mut findings);
-    }
-    (state, findings)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -171,6 +161,16 @@ mod tests {
             "rules".into(),
             Arc::new(RuleSet::parse(RULES).unwrap()),
         )])
+    }
+
+    /// Everything that standing versions bring to light, in the order of their versions.
+    fn derive(history: impl IntoIterator<Item = Standing>, rules: &RuleBook) -> (EntityState, Findings) {
+        let mut state = EntityState::default();
+        let mut findings = Findings::default();
+        for standing in history {
+            state.apply(standing, rules, &mut findings);
+        }
+        (state, findings)
     }
 
     fn version(version: i64, op: &str, quantity: &str, rest: &str) -> Standing {

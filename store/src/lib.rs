@@ -91,7 +91,12 @@ pub async fn recording_connection(
         ("tcp_keepalives_idle", "30".to_owned()),
         ("client_connection_check_interval", "10000".to_owned()),
     ]);
-    Ok(PgConnection::connect_with(&options).await?)
+    /// An address that swallows packets must not hold anybody up for minutes.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+    }
 }
 
 /// Brings the database up to this version. Idempotent; answers the number of migrations that are in place.
