@@ -304,7 +304,7 @@ impl<M: Marks> Recorder<M> {
         match tokio::time::timeout(limit, self.attempt(batch, hints)).await {
             Ok(result) => result,
             // A connection that was left in the middle of something is of no use.
-            Err(_) => Err(StoreError::from(redline_store::sqlx::Error::PoolTimedOut).into()),
+            Err(_) => Err(StoreError::Silent.into()),
         }
     }
 

@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The operator asked for something that does not fit.
     #[error("{0}")]
     Refused(String),
+    /// Postgres, or the way to it, is silent.
+    #[error("Postgres did not answer in time")]
+    Silent,
     /// What Postgres or the way to it says.
     #[error("Postgres: {0}")]
     Database(#[from] sqlx::Error),
@@ -41,7 +44,7 @@ impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::PositionMoved | Self::EntityChanged => Class::TryAgain,
+            Self::PositionMoved | Self::EntityChanged | Self::Silent => Class::TryAgain,
             Self::Damaged { .. } | Self::Refused(_) | Self::Migration(_) => Class::Stop,
             Self::Database(error) => class_of(error),
         }

@@ -95,7 +95,7 @@ pub async fn recording_connection(
     const PATIENCE: Duration = Duration::from_secs(10);
     match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
         Ok(connected) => Ok(connected?),
-        Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+        Err(_) => Err(StoreError::Silent),
     }
 }
 
