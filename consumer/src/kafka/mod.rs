@@ -6,22 +6,23 @@
 //! A partition that Kafka assigns is paused at once and opened in the background: its incarnation is asked for,
 //! its position is read, this worker becomes its owner. Only then is it sought to the position and resumed.
 //! Kafka's committed offsets are never read.
+mod assignment;
+mod building;
 
-use std::collections::HashMap;
 use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
-use redline_schemas::Timestamp;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{Assigned, Batch, Part, RawRecord};
+pub use self::assignment::InFlight;
+use self::assignment::{Context, Shared, State, list_of};
+use self::building::{Building, take};
+use crate::batch::{Assigned, Batch, RawRecord};
 use crate::settings::WorkSettings;
 
 /// A topic and a partition of it.
@@ -48,169 +49,6 @@ pub enum Request {
     /// Give this partition up.
     Release(Arc<Assigned>, mpsc::Sender<()>),
 }
-
-/// Batches that were handed over and are not settled yet, by partition.
-#[derive(Default)]
-pub struct InFlight {
-    batches: Mutex<HashMap<i32, usize>>,
-    settled: Condvar,
-}
-
-impl InFlight {
-    fn lock(&self) -> MutexGuard<'_, HashMap<i32, usize>> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn began(&self, batch: &Batch<RawRecord>) {
-        let mut batches = self.lock();
-        for part in batch {
-            *batches.entry(part.assigned.position_id).or_insert(0) += 1;
-        }
-    }
-
-    /// A batch with these partitions is settled, recorded or not.
-    pub fn ended(&self, position_ids: impl Iterator<Item = i32>) {
-        let mut batches = self.lock();
-        for position_id in position_ids {
-            if let Some(count) = batches.get_mut(&position_id) {
-                *count -= 1;
-                if *count == 0 {
-                    batches.remove(&position_id);
-                }
-            }
-        }
-        self.settled.notify_all();
-    }
-
-    /// Waits until nothing of these partitions is in flight, for so long at most.
-    fn wait_for(&self, position_ids: &[i32], patience: Duration) {
-        let busy = |batches: &mut HashMap<i32, usize>| position_ids.iter().any(|id| batches.contains_key(id));
-        let waited = self.settled.wait_timeout_while(self.lock(), patience, busy);
-        drop(waited);
-    }
-}
-
-/// What is known of an assigned partition.
-enum State {
-    /// Paused until it is opened.
-    Opening,
-    /// Paused; opened again after this instant.
-    Waiting(Instant),
-    /// Opened, but Kafka's client would not seek yet.
-    Seeking(Arc<Assigned>, i64),
-    /// Read from here on.
-    Reading { assigned: Arc<Assigned>, next: i64 },
-}
-
-/// State that the rebalance callback shares with the thread that polls; both are the same thread.
-struct Shared {
-    partitions: Mutex<HashMap<TopicPartition, State>>,
-    in_flight: Arc<InFlight>,
-    requests: tokio::sync::mpsc::UnboundedSender<Request>,
-    drain_patience: Duration,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, State>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ask(&self, request: Request) {
-        // Nobody listens only when the worker is ending.
-        let _ = self.requests.send(request);
-    }
-
-    /// Begins to open partitions that were just assigned.
-    fn assigned(&self, list: &TopicPartitionList) {
-        for partition in keys(list) {
-            self.lock().insert(partition.clone(), State::Opening);
-            self.ask(Request::Open(partition));
-        }
-    }
-
-    /// Lets what is in flight be recorded, then gives the partitions up. Of partitions that were lost, somebody
-    /// else may be the owner already: they are only forgotten.
-    fn revoked(&self, list: &TopicPartitionList, lost: bool) {
-        let mut given_up = Vec::new();
-        for partition in keys(list) {
-            if let Some(State::Reading { assigned, .. } | State::Seeking(assigned, _)) =
-                self.lock().remove(&partition)
-            {
-                given_up.push(assigned);
-            }
-        }
-        if !lost {
-            let position_ids: Vec<i32> = given_up.iter().map(|assigned| assigned.position_id).collect();
-            self.in_flight.wait_for(&position_ids, self.drain_patience);
-        }
-        for assigned in given_up {
-            assigned.give_up();
-            if !lost {
-                let (done, is_done) = mpsc::channel();
-                self.ask(Request::Release(assigned, done));
-                let _ = is_done.recv_timeout(Duration::from_secs(2));
-            }
-        }
-    }
-}
-
-fn keys(list: &TopicPartitionList) -> Vec<TopicPartition> {
-    list.elements()
-        .iter()
-        .map(|element| (element.topic().to_owned(), element.partition()))
-        .collect()
-}
-
-fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for (topic, partition) in partitions {
-        list.add_partition(topic, *partition);
-    }
-    list
-}
-
-/// librdkafka's callbacks.
-pub struct Context(Arc<Shared>);
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka");
-    }
-}
-
-impl ConsumerContext for Context {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // Any offset will do: the partition is paused before it is read, and sought before it is resumed.
-            let _ = list.set_all_offsets(Offset::End);
-            let assigned = if cooperative {
-                consumer.incremental_assign(list)
-            } else {
-                consumer.assign(list)
-            };
-            let paused = consumer.pause(list);
-            self.0.assigned(list);
-            assigned.and(paused)
-        } else {
-            self.0.revoked(list, consumer.assignment_lost());
-            if cooperative {
-                consumer.incremental_unassign(list)
-            } else {
-                consumer.unassign()
-            }
-        };
-        tracing::info!(
-            partitions = ?keys(list),
-            assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
-            "the group's partitions were distributed"
-        );
-        if let Err(error) = result {
-            tracing::error!(%error, "a rebalance could not be followed");
-        }
-    }
-}
-
 /// Properties of a consumer that Redline depends on.
 pub fn consumer_config(mut config: ClientConfig, settings: &WorkSettings) -> ClientConfig {
     config
@@ -251,16 +89,6 @@ pub struct Poller {
     building: Building,
     paused: bool,
 }
-
-/// The batch that is being filled.
-#[derive(Default)]
-struct Building {
-    parts: HashMap<TopicPartition, Part<RawRecord>>,
-    records: usize,
-    bytes: usize,
-    began: Option<Instant>,
-}
-
 impl Poller {
     /// Subscribes to topics.
     ///
@@ -551,72 +379,4 @@ impl Poller {
         self.shared.revoked(&list_of(&assigned), false);
         self.consumer.unsubscribe();
     }
-}
-
-impl Building {
-    fn is_full(&self, settings: &WorkSettings) -> bool {
-        self.records >= settings.batch_records || self.bytes >= settings.batch_bytes
-    }
-
-    fn is_ready(&self, settings: &WorkSettings) -> bool {
-        let linger = Duration::from_millis(settings.linger_milliseconds);
-        self.is_full(settings) || self.began.is_some_and(|began| began.elapsed() >= linger)
-    }
-
-    fn discard(&mut self, partition: &TopicPartition) {
-        if let Some(part) = self.parts.remove(partition) {
-            self.records -= part.records.len();
-            self.bytes -= part.records.iter().map(RawRecord::bytes).sum::<usize>();
-        }
-    }
-
-    fn finish(&mut self) -> Batch<RawRecord> {
-        let building = std::mem::take(self);
-        let mut batch: Batch<RawRecord> = building
-            .parts
-            .into_values()
-            .filter(|part| part.assigned.is_live())
-            .collect();
-        // The same order of partitions in every transaction.
-        batch.sort_by_key(|part| part.assigned.position_id);
-        batch
-    }
-}
-
-/// Takes one message into the batch that is being filled.
-fn take(shared: &Shared, building: &mut Building, message: &BorrowedMessage<'_>) {
-    let partition = (message.topic().to_owned(), message.partition());
-    let mut partitions = shared.lock();
-    let Some(State::Reading { assigned, next }) = partitions.get_mut(&partition) else {
-        return;
-    };
-    let offset = message.offset();
-    // Behind the position: it was on its way before the seek.
-    if offset < *next {
-        return;
-    }
-    let record = RawRecord {
-        offset,
-        kafka_timestamp: message.timestamp().to_millis().and_then(Timestamp::from_millis),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: message.headers().map_or_else(Vec::new, |headers| {
-            headers
-                .iter()
-                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-                .collect()
-        }),
-    };
-    building.records += 1;
-    building.bytes += record.bytes();
-    building.began.get_or_insert_with(Instant::now);
-    let part = building.parts.entry(partition).or_insert_with(|| Part {
-        assigned: Arc::clone(assigned),
-        from: *next,
-        to: *next,
-        records: Vec::new(),
-    });
-    part.to = offset + 1;
-    *next = offset + 1;
-    part.records.push(record);
 }

@@ -1,0 +1,176 @@
+//! Which partitions are assigned and what is known of each; the rebalance callback.
+
+use std::collections::HashMap;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::{Request, TopicPartition};
+use crate::batch::{Assigned, Batch, RawRecord};
+
+/// Batches that were handed over and are not settled yet, by partition.
+#[derive(Default)]
+pub struct InFlight {
+    batches: Mutex<HashMap<i32, usize>>,
+    settled: Condvar,
+}
+
+impl InFlight {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<i32, usize>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn began(&self, batch: &Batch<RawRecord>) {
+        let mut batches = self.lock();
+        for part in batch {
+            *batches.entry(part.assigned.position_id).or_insert(0) += 1;
+        }
+    }
+
+    /// A batch with these partitions is settled, recorded or not.
+    pub fn ended(&self, position_ids: impl Iterator<Item = i32>) {
+        let mut batches = self.lock();
+        for position_id in position_ids {
+            if let Some(count) = batches.get_mut(&position_id) {
+                *count -= 1;
+                if *count == 0 {
+                    batches.remove(&position_id);
+                }
+            }
+        }
+        self.settled.notify_all();
+    }
+
+    /// Waits until nothing of these partitions is in flight, for so long at most.
+    pub(super) fn wait_for(&self, position_ids: &[i32], patience: Duration) {
+        let busy = |batches: &mut HashMap<i32, usize>| position_ids.iter().any(|id| batches.contains_key(id));
+        let waited = self.settled.wait_timeout_while(self.lock(), patience, busy);
+        drop(waited);
+    }
+}
+
+/// What is known of an assigned partition.
+pub(super) enum State {
+    /// Paused until it is opened.
+    Opening,
+    /// Paused; opened again after this instant.
+    Waiting(Instant),
+    /// Opened, but Kafka's client would not seek yet.
+    Seeking(Arc<Assigned>, i64),
+    /// Read from here on.
+    Reading { assigned: Arc<Assigned>, next: i64 },
+}
+
+/// State that the rebalance callback shares with the thread that polls; both are the same thread.
+pub(super) struct Shared {
+    pub(super) partitions: Mutex<HashMap<TopicPartition, State>>,
+    pub(super) in_flight: Arc<InFlight>,
+    pub(super) requests: tokio::sync::mpsc::UnboundedSender<Request>,
+    pub(super) drain_patience: Duration,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, State>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn ask(&self, request: Request) {
+        // Nobody listens only when the worker is ending.
+        let _ = self.requests.send(request);
+    }
+
+    /// Begins to open partitions that were just assigned.
+    fn assigned(&self, list: &TopicPartitionList) {
+        for partition in keys(list) {
+            self.lock().insert(partition.clone(), State::Opening);
+            self.ask(Request::Open(partition));
+        }
+    }
+
+    /// Lets what is in flight be recorded, then gives the partitions up. Of partitions that were lost, somebody
+    /// else may be the owner already: they are only forgotten.
+    pub(super) fn revoked(&self, list: &TopicPartitionList, lost: bool) {
+        let mut given_up = Vec::new();
+        for partition in keys(list) {
+            if let Some(State::Reading { assigned, .. } | State::Seeking(assigned, _)) =
+                self.lock().remove(&partition)
+            {
+                given_up.push(assigned);
+            }
+        }
+        if !lost {
+            let position_ids: Vec<i32> = given_up.iter().map(|assigned| assigned.position_id).collect();
+            self.in_flight.wait_for(&position_ids, self.drain_patience);
+        }
+        for assigned in given_up {
+            assigned.give_up();
+            if !lost {
+                let (done, is_done) = mpsc::channel();
+                self.ask(Request::Release(assigned, done));
+                let _ = is_done.recv_timeout(Duration::from_secs(2));
+            }
+        }
+    }
+}
+
+fn keys(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    list.elements()
+        .iter()
+        .map(|element| (element.topic().to_owned(), element.partition()))
+        .collect()
+}
+
+pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
+}
+
+/// librdkafka's callbacks.
+pub(super) struct Context(pub(super) Arc<Shared>);
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // Any offset will do: the partition is paused before it is read, and sought before it is resumed.
+            let _ = list.set_all_offsets(Offset::End);
+            let assigned = if cooperative {
+                consumer.incremental_assign(list)
+            } else {
+                consumer.assign(list)
+            };
+            let paused = consumer.pause(list);
+            self.0.assigned(list);
+            assigned.and(paused)
+        } else {
+            self.0.revoked(list, consumer.assignment_lost());
+            if cooperative {
+                consumer.incremental_unassign(list)
+            } else {
+                consumer.unassign()
+            }
+        };
+        tracing::info!(
+            partitions = ?keys(list),
+            assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
+            "the group's partitions were distributed"
+        );
+        if let Err(error) = result {
+            tracing::error!(%error, "a rebalance could not be followed");
+        }
+    }
+}
