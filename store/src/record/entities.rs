@@ -1,0 +1,153 @@
+//! Entities: inserted and updated by compare-and-set, each in one statement.
+
+use std::collections::BTreeMap;
+
+use redline_schemas::row::columns_to_json;
+use redline_schemas::{EntityKey, Event};
+use sqlx::{PgConnection, Row};
+
+use super::EntityUpdate;
+use crate::error::StoreError;
+use crate::types::{Timestamptz, optional_time};
+
+/// The columns of an entity, one list each, for UNNEST.
+struct EntityColumns {
+    version: Vec<i64>,
+    hash: Vec<Vec<u8>>,
+    observed_at: Vec<Option<Timestamptz>>,
+    baseline: Vec<Option<String>>,
+    baseline_observed_at: Vec<Option<Timestamptz>>,
+    previous: Vec<Option<String>>,
+}
+
+impl EntityColumns {
+    fn of(updates: &[&EntityUpdate]) -> Self {
+        let latest = |update: &&EntityUpdate| update.state.latest;
+        let baseline = |update: &&EntityUpdate| {
+            update
+                .state
+                .baseline
+                .as_ref()
+                .map(|row| Event::Row(row.clone()).canonical())
+        };
+        Self {
+            version: updates
+                .iter()
+                .map(|update| latest(update).map_or(0, |latest| latest.version))
+                .collect(),
+            hash: updates
+                .iter()
+                .map(|update| latest(update).map_or_else(Vec::new, |latest| latest.hash.0.to_vec()))
+                .collect(),
+            observed_at: updates
+                .iter()
+                .map(|update| optional_time(latest(update).and_then(|latest| latest.observed_at)))
+                .collect(),
+            baseline: updates.iter().map(baseline).collect(),
+            baseline_observed_at: updates
+                .iter()
+                .map(|update| {
+                    update
+                        .state
+                        .baseline
+                        .as_ref()
+                        .map(|row| Timestamptz(row.observed_at))
+                })
+                .collect(),
+            previous: updates
+                .iter()
+                .map(|update| {
+                    let previous = &update.state.previous;
+                    (!previous.is_empty()).then(|| columns_to_json(previous))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Inserts new entities and updates known ones, each by compare-and-set; answers their numbers.
+pub(super) async fn write_entities(
+    connection: &mut PgConnection,
+    updates: &[EntityUpdate],
+) -> Result<Vec<i64>, StoreError> {
+    let (new, known): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.entity.is_none());
+    let mut inserted = insert_entities(connection, &new).await?;
+    update_entities(connection, &known).await?;
+    updates
+        .iter()
+        .map(|update| match update.entity {
+            Some(entity) => Ok(entity),
+            None => inserted.remove(&update.key).ok_or(StoreError::EntityChanged),
+        })
+        .collect()
+}
+
+async fn insert_entities(
+    connection: &mut PgConnection,
+    updates: &[&EntityUpdate],
+) -> Result<BTreeMap<EntityKey, i64>, StoreError> {
+    if updates.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let columns = EntityColumns::of(updates);
+    let rows = sqlx::query(
+        "insert into redline.entities (entity_type, source, entity_id, revision, version, content_hash, observed_at,
+            baseline, baseline_observed_at, previous)
+         select entity_type, source, entity_id, 1, version, content_hash, observed_at, baseline,
+            baseline_observed_at, previous
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[], $7::text[],
+            $8::timestamptz[], $9::text[]) with ordinality u (entity_type, source, entity_id, version,
+            content_hash, observed_at, baseline, baseline_observed_at, previous, ordinality)
+         order by ordinality on conflict do nothing returning entity, entity_type, source, entity_id",
+    )
+    .bind(updates.iter().map(|update| update.key.kind.entity_type()).collect::<Vec<_>>())
+    .bind(updates.iter().map(|update| update.key.source.as_str()).collect::<Vec<_>>())
+    .bind(updates.iter().map(|update| update.key.entity_id.as_str()).collect::<Vec<_>>())
+    .bind(columns.version)
+    .bind(columns.hash)
+    .bind(columns.observed_at)
+    .bind(columns.baseline)
+    .bind(columns.baseline_observed_at)
+    .bind(columns.previous)
+    .fetch_all(connection)
+    .await?;
+    if rows.len() != updates.len() {
+        return Err(StoreError::EntityChanged);
+    }
+    rows.iter()
+        .map(|row| Ok((crate::entities::read_key(row)?, row.try_get("entity")?)))
+        .collect()
+}
+
+async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate]) -> Result<(), StoreError> {
+    if updates.is_empty() {
+        return Ok(());
+    }
+    // Rows are locked in the order of their numbers, whoever updates them.
+    let mut updates = updates.to_vec();
+    updates.sort_by_key(|update| update.entity);
+    let columns = EntityColumns::of(&updates);
+    let updated = sqlx::query(
+        "update redline.entities e set revision = u.revision + 1, version = u.version,
+            content_hash = u.content_hash, observed_at = u.observed_at, baseline = u.baseline,
+            baseline_observed_at = u.baseline_observed_at, previous = u.previous
+         from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::timestamptz[], $6::text[],
+            $7::timestamptz[], $8::text[]) u (entity, revision, version, content_hash, observed_at, baseline,
+            baseline_observed_at, previous)
+         where e.entity = u.entity and e.revision = u.revision",
+    )
+    .bind(updates.iter().map(|update| update.entity).collect::<Vec<_>>())
+    .bind(updates.iter().map(|update| update.revision).collect::<Vec<_>>())
+    .bind(columns.version)
+    .bind(columns.hash)
+    .bind(columns.observed_at)
+    .bind(columns.baseline)
+    .bind(columns.baseline_observed_at)
+    .bind(columns.previous)
+    .execute(connection)
+    .await?;
+    if updated.rows_affected() != updates.len() as u64 {
+        return Err(StoreError::EntityChanged);
+    }
+    Ok(())
+}
