@@ -231,19 +231,20 @@ impl Poller {
         }
     }
 
-    /// Discards what was read of a partition and opens it again.
+    /// Discards what was read of a partition and opens it again, after a heartbeat: when somebody else records it,
+    /// this worker may have been expelled from the group, and must learn that before it makes itself the owner.
     fn reopen(&mut self, partition: TopicPartition) {
+        let heartbeat = Duration::from_millis(u64::from(self.settings.session_timeout_milliseconds) / 3);
         let mut partitions = self.shared.lock();
         let Some(state) = partitions.get_mut(&partition) else {
             return;
         };
         if let State::Reading { assigned, .. } | State::Seeking(assigned, _) = state {
             assigned.give_up();
-            *state = State::Opening;
+            *state = State::Waiting(Instant::now() + heartbeat);
             drop(partitions);
             self.building.discard(&partition);
             self.pause(std::slice::from_ref(&partition));
-            self.shared.ask(Request::Open(partition));
         }
     }
 
