@@ -1,0 +1,22 @@
+//! What dies, stops, lies or goes away in the middle of a run changes nothing in the end.
+//!
+//! Each test sends a known stream, lets a fault happen while the stream is being recorded, heals it, waits until it
+//! is quiet, has the checker look at everything, and compares changes and standing flags with those of the same
+//! stream without a fault.
+
+mod cluster;
+mod copy;
+mod database;
+mod fence;
+mod foreign;
+mod incarnation;
+mod log_bounds;
+mod offsets;
+mod outbox;
+mod redis;
+mod relay;
+mod restarts;
+mod running;
+mod stream;
+mod turns;
+mod workers;

@@ -1,0 +1,86 @@
+//! A service that everybody uses is restarted in the middle. These tests run alone.
+
+use std::process::Stdio;
+
+use crate::running::{SMALL_BATCHES, for_two_workers, wait_midway};
+use crate::stream::{assert_undisturbed, stream, undisturbed};
+use crate::turns::alone;
+
+/// Runs a command of the harness, such as `restart postgres`.
+pub(crate) async fn harness(arguments: &[&str]) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/services");
+    let output = tokio::process::Command::new("python3")
+        .arg(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("python3 starts");
+    assert!(
+        output.status.success(),
+        "`{}` of the harness fails: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn postgres_that_crashes_and_is_restarted_in_the_middle_changes_nothing() {
+    let _turn = alone().await;
+    undisturbed().await;
+    let redline = for_two_workers("postgres", 4).await;
+    let events = stream();
+    redline.produce_rows(&events).await;
+    let roles = vec![
+        redline.relay(),
+        redline.start("work", SMALL_BATCHES),
+        redline.start("work", SMALL_BATCHES),
+    ];
+    wait_midway(&redline, 500, events.len()).await;
+    harness(&["restart", "postgres", "--immediate"]).await;
+    wait_midway(&redline, 1_500, events.len()).await;
+    harness(&["restart", "postgres"]).await;
+    wait_midway(&redline, 2_500, events.len()).await;
+    harness(&["restart", "postgres", "--immediate"]).await;
+    assert_undisturbed(redline, roles).await;
+}
+
+#[tokio::test]
+async fn kafka_that_is_restarted_or_crashes_in_the_middle_changes_nothing() {
+    let _turn = alone().await;
+    undisturbed().await;
+    let redline = for_two_workers("kafka", 4).await;
+    let events = stream();
+    redline.produce_rows(&events).await;
+    let roles = vec![
+        redline.relay(),
+        redline.start("work", SMALL_BATCHES),
+        redline.start("work", SMALL_BATCHES),
+    ];
+    wait_midway(&redline, 500, events.len()).await;
+    harness(&["restart", "kafka"]).await;
+    wait_midway(&redline, 1_500, events.len()).await;
+    harness(&["restart", "kafka", "--immediate"]).await;
+    assert_undisturbed(redline, roles).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_is_waited_for() {
+    let _turn = alone().await;
+    undisturbed().await;
+    let redline = for_two_workers("registry", 4).await;
+    let events = stream();
+    redline.produce_rows(&events).await;
+    let one = redline.start("work", SMALL_BATCHES);
+    wait_midway(&redline, 500, events.len()).await;
+    harness(&["stop", "registry"]).await;
+    // This one knows no schema yet; the other one goes on with what it knows.
+    let mut other = redline.start("work", SMALL_BATCHES);
+    other
+        .wait_for_log("waiting for the schema registry", crate::running::PATIENCE)
+        .await;
+    wait_midway(&redline, 1_500, events.len()).await;
+    harness(&["start", "registry"]).await;
+    let relay = redline.relay();
+    assert_undisturbed(redline, vec![relay, one, other]).await;
+}

@@ -1,0 +1,281 @@
+//! Records that cannot be accepted: each is kept with its bytes and a reason, and the partition goes on.
+
+use std::collections::BTreeMap;
+
+use redline_schemas::{Event, EventKind, Timestamp};
+use redline_tests::checker;
+use redline_tests::{Installation, Plan, Raw, rows};
+use serde_json::Value;
+
+use crate::{REST, end, worker_and_relay};
+
+/// Everything goes into this partition, so that one bad record could stop the good ones behind it.
+const PARTITION: i32 = 1;
+
+/// A good row changed until it breaks the contract; its key agrees with it.
+fn broken(
+    redline: &Installation,
+    schema_id: u32,
+    change: impl FnOnce(&mut redline_schemas::row::RowEvent),
+) -> Raw {
+    let Event::Row(mut row) = rows::row(&rows::example()) else {
+        panic!("the example is a row");
+    };
+    change(&mut row);
+    redline.raw(&Event::Row(row), schema_id)
+}
+
+/// The same record with another value.
+fn with_value(raw: &Raw, value: Option<Vec<u8>>) -> Raw {
+    Raw { value, ..raw.clone() }
+}
+
+/// The good row with 60 digits where its quantity was, which no amount of ours can be.
+fn sixty_digits(good: &Raw) -> Raw {
+    const QUANTITY: &[u8] = b"Quantity\x04";
+    let value = good.value.as_deref().expect("a good row has a value");
+    let at = value
+        .windows(QUANTITY.len())
+        .position(|window| window == QUANTITY)
+        .expect("the column and its branch, decimal, are in the value")
+        + QUANTITY.len();
+    // Avro writes a length as twice itself.
+    let old = usize::from(value[at] / 2);
+    let mut bytes = value[..at].to_vec();
+    bytes.push(50);
+    bytes.extend([0x7f; 25]);
+    bytes.extend(&value[at + 1 + old..]);
+    with_value(good, Some(bytes))
+}
+
+/// Bad records, each with the reason that it must be given.
+async fn bad_records(redline: &Installation) -> Vec<(&'static str, Raw)> {
+    let rows = redline.schema_id(EventKind::Row).await;
+    let orders = redline.schema_id(EventKind::Order).await;
+    let good = broken(redline, rows, |_| {});
+    let value = good.value.clone().expect("a good row has a value");
+    let of_year = |year: &str| {
+        // Years that the contract does not know, in microseconds since 1970.
+        let micros = if year == "0" {
+            -62_167_219_200_000_000
+        } else {
+            253_402_300_800_000_000
+        };
+        broken(redline, rows, |row| {
+            row.observed_at = Timestamp::from_micros(micros)
+        })
+    };
+    let framed = |schema_id: u32, datum: &[u8]| {
+        let mut value = vec![0];
+        value.extend(schema_id.to_be_bytes());
+        value.extend(datum);
+        with_value(&good, Some(value))
+    };
+    let mut with_headers = with_value(&good, Some(b"{\"source\":\"billing\"}".to_vec()));
+    with_headers.headers = vec![
+        ("traceparent".into(), b"00-1-2-01".to_vec()),
+        ("binary".into(), vec![0xff, 0]),
+    ];
+    let mut cut_off = value.clone();
+    cut_off.truncate(value.len() - 3);
+    let mut too_long = value.clone();
+    too_long.push(0);
+    vec![
+        ("not_framed", with_headers),
+        ("not_framed", with_value(&good, Some(Vec::new()))),
+        ("not_framed", with_value(&good, Some(vec![0, 0, 0]))),
+        ("not_framed", with_value(&good, Some(vec![0xee; 900_000]))),
+        ("not_decodable", framed(rows, &vec![0xff; 900_000])),
+        ("not_decodable", framed(orders, &value[5..])),
+        ("not_decodable", with_value(&good, Some(cut_off))),
+        ("not_decodable", with_value(&good, Some(too_long))),
+        ("not_decodable", sixty_digits(&good)),
+        (
+            "missing_key",
+            Raw {
+                key: None,
+                ..good.clone()
+            },
+        ),
+        (
+            "key_mismatch",
+            Raw {
+                key: Some(b"billing/R-1002".to_vec()),
+                ..good.clone()
+            },
+        ),
+        (
+            "key_mismatch",
+            Raw {
+                key: Some(vec![0xff, 0xfe, 0]),
+                ..good.clone()
+            },
+        ),
+        (
+            "key_mismatch",
+            Raw {
+                key: Some(Vec::new()),
+                ..good.clone()
+            },
+        ),
+        ("tombstone", with_value(&good, None)),
+        ("invalid_field", of_year("0")),
+        ("invalid_field", of_year("10000")),
+        (
+            "invalid_field",
+            broken(redline, rows, |row| row.row_id = "R\u{7}1".into()),
+        ),
+        (
+            "invalid_field",
+            broken(redline, rows, |row| row.row_id = "R\0".into()),
+        ),
+        (
+            "invalid_field",
+            broken(redline, rows, |row| row.row_id = "R".repeat(10_000)),
+        ),
+        (
+            "invalid_field",
+            broken(redline, rows, |row| row.source = "bil/ling".into()),
+        ),
+        ("invalid_field", broken(redline, rows, |row| row.version = -1)),
+        (
+            "invalid_field",
+            broken(redline, rows, |row| row.op = "upsert".into()),
+        ),
+        (
+            "invalid_field",
+            broken(redline, rows, |row| row.link = Some("javascript:alert(1)".into())),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_accepted_is_kept_with_its_bytes_and_the_partition_goes_on() {
+    let redline = Plan::new("bad").make().await;
+    let mut processes = worker_and_relay(&redline);
+    let schema_id = redline.schema_id(EventKind::Row).await;
+    let bad = bad_records(&redline).await;
+    let count = i64::try_from(bad.len()).expect("few records");
+    // A good record before, between and behind the bad ones.
+    let mut records = Vec::new();
+    for version in 0..=count {
+        let good = rows::row(&rows::billing("good", version, version));
+        records.push(redline.raw(&good, schema_id));
+        if let Some((_, raw)) = usize::try_from(version).ok().and_then(|index| bad.get(index)) {
+            records.push(raw.clone());
+        }
+    }
+    for record in &mut records {
+        record.partition = Some(PARTITION);
+    }
+    redline.kafka.produce_all(records.clone()).await;
+    redline.wait_quiet(REST).await;
+
+    let totals = checker::check(&redline).await;
+    assert_eq!(
+        (totals.accepted, totals.duplicate, totals.quarantined),
+        (count + 1, 0, count)
+    );
+    let kept: BTreeMap<i64, (String, Option<Vec<u8>>, Option<Vec<u8>>)> =
+        sqlx::query_as::<_, (i64, String, Option<Vec<u8>>, Option<Vec<u8>>)>(
+            "select \"offset\", reason, key, value from redline.quarantine",
+        )
+        .fetch_all(&redline.pool)
+        .await
+        .expect("the quarantine can be read")
+        .into_iter()
+        .map(|(offset, reason, key, value)| (offset, (reason, key, value)))
+        .collect();
+    for (index, (reason, raw)) in bad.iter().enumerate() {
+        let offset = i64::try_from(2 * index + 1).expect("few records");
+        let (found, key, value) = &kept[&offset];
+        assert_eq!(found, reason, "the reason of bad record {index}");
+        assert_eq!(
+            (key, value),
+            (&raw.key, &raw.value),
+            "key and bytes of bad record {index}"
+        );
+    }
+    let published = redline.kafka.read(&redline.topics.quarantine).await;
+    let with_headers = published
+        .iter()
+        .find(|read| read.header("redline-offset").as_deref() == Some("1"))
+        .expect("the record with headers is published");
+    assert_eq!(
+        with_headers.header("original-traceparent").as_deref(),
+        Some("00-1-2-01")
+    );
+    let binary = with_headers
+        .headers
+        .iter()
+        .find(|(name, _)| name == "original-binary");
+    assert_eq!(
+        binary.and_then(|(_, value)| value.as_deref()),
+        Some(&[0xff, 0][..])
+    );
+
+    check_list(&redline, count).await;
+    assert!(processes.iter_mut().all(redline_tests::Process::is_alive));
+    end(redline, processes).await;
+}
+
+/// `redline quarantine list` names each and exits with 3, and with 0 where there is none.
+async fn check_list(redline: &Installation, count: i64) {
+    let listed = redline.run(&["quarantine", "list", "--json"]).await;
+    assert_eq!(listed.code, 3, "found something: {}", listed.stderr);
+    let lines: Vec<Value> = listed
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect();
+    assert_eq!(i64::try_from(lines.len()).expect("few lines"), count);
+    for line in &lines {
+        assert_eq!(line["topic"], redline.topics.rows.as_str());
+        assert!(
+            line["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+            "{line}"
+        );
+        assert!(
+            line["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+            "{line}"
+        );
+    }
+    let shown = redline.run(&["quarantine", "list"]).await;
+    assert_eq!(shown.code, 3);
+    assert!(
+        !shown
+            .stdout
+            .chars()
+            .any(|character| character.is_control() && character != '\n'),
+        "no control character of a bad record reaches the terminal"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_quarantine_lists_nothing_and_exits_with_0() {
+    let redline = Plan::new("none").make().await;
+    let listed = redline.run(&["quarantine", "list", "--json"]).await;
+    assert_eq!((listed.code, listed.stdout.as_str()), (0, ""));
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_bad_records_is_quarantined_and_the_good_one_behind_it_is_accepted() {
+    let redline = Plan::new("flood").partitions(1).make().await;
+    let processes = worker_and_relay(&redline);
+    let garbage = |number: i32| Raw {
+        topic: redline.topics.rows.clone(),
+        partition: Some(0),
+        key: Some(number.to_string().into_bytes()),
+        value: Some(vec![b'x'; 10]),
+        headers: Vec::new(),
+    };
+    let mut records: Vec<Raw> = (0..3_000).map(garbage).collect();
+    let schema_id = redline.schema_id(EventKind::Row).await;
+    records.push(redline.raw(&rows::row(&rows::example()), schema_id));
+    redline.kafka.produce_all(records).await;
+    redline.wait_quiet(REST).await;
+    let totals = checker::check(&redline).await;
+    assert_eq!((totals.accepted, totals.quarantined), (1, 3_000));
+    end(redline, processes).await;
+}

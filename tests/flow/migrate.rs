@@ -1,0 +1,132 @@
+//! `redline migrate`, and what needs it.
+
+use std::time::Duration;
+
+use redline_schemas::topics::subject;
+use redline_tests::Plan;
+
+use crate::REST;
+
+#[tokio::test]
+async fn migrating_twice_changes_nothing() {
+    const RULES: &str = "select kind || id || version || effective_at || content from redline.facts";
+    let redline = Plan::new("twice").partitions(5).make().await;
+    let rules = redline.texts(RULES).await;
+    assert_eq!(rules.len(), 1, "the first rule set is recorded");
+    let mut ids = Vec::new();
+    let topics = &redline.topics;
+    let subjects = [
+        &topics.rows,
+        &topics.payouts,
+        &topics.orders,
+        &topics.facts,
+        &topics.flagged,
+    ];
+    for topic in subjects {
+        assert_eq!(
+            redline.registry.compatibility(&subject(topic)).await,
+            "FULL_TRANSITIVE"
+        );
+        ids.push(redline.registry.latest_id(&subject(topic)).await);
+    }
+    redline.migrate().await;
+    assert_eq!(redline.texts(RULES).await, rules);
+    for (topic, id) in subjects.into_iter().zip(ids) {
+        assert_eq!(
+            redline.registry.latest_id(&subject(topic)).await,
+            id,
+            "{topic} has no new schema"
+        );
+    }
+    for topic in subjects.into_iter().chain([&topics.quarantine]) {
+        assert_eq!(
+            redline.kafka.log_ends(topic).await.len(),
+            5,
+            "{topic} keeps its partitions"
+        );
+    }
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn a_breaking_schema_is_refused_with_the_registrys_reason() {
+    const OTHER: &str = r#"{"type":"record","name":"RowEvent","namespace":"redline","fields":[
+        {"name":"source","type":"int"}]}"#;
+    let redline = Plan::new("breaking").unmigrated().await;
+    let subject = subject(&redline.topics.rows);
+    let registered = redline.registry.register(&subject, OTHER).await;
+    registered.expect("the first schema of a subject is taken");
+    let ended = redline.run(&["migrate"]).await;
+    assert_eq!(ended.code, 1, "{}{}", ended.stdout, ended.stderr);
+    assert!(
+        ended.stderr.contains(&subject),
+        "the subject is named: {}",
+        ended.stderr
+    );
+    // What the registry itself says to the same attempt.
+    let refused = redline
+        .registry
+        .register(&subject, redline_schemas::avro::ROW_SCHEMA)
+        .await;
+    let reason: serde_json::Value =
+        serde_json::from_str(&refused.expect_err("the schema breaks readers")).expect("JSON");
+    let reason = reason["message"].as_str().expect("the registry says why");
+    let beginning: String = reason.chars().take(60).collect();
+    assert!(
+        ended.stderr.contains(&beginning),
+        "{reason}\nis not in\n{}",
+        ended.stderr
+    );
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn a_compacted_topic_of_flags_is_refused() {
+    let redline = Plan::new("compacted").unmigrated().await;
+    let flagged = redline.topics.flagged.clone();
+    redline
+        .kafka
+        .create_topic(&flagged, 1, &[("cleanup.policy", "compact")])
+        .await;
+    let ended = redline.run(&["migrate"]).await;
+    assert_eq!(ended.code, 1, "{}{}", ended.stdout, ended.stderr);
+    assert!(
+        ended.stderr.contains(&flagged) && ended.stderr.contains("cleanup.policy"),
+        "topic and setting are named: {}",
+        ended.stderr
+    );
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn a_worker_before_migrate_says_so_and_exits_with_1() {
+    let redline = Plan::new("before").unmigrated().await;
+    let ended = redline.run(&["work"]).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("redline migrate"), "{}", ended.stderr);
+
+    // Schemas alone are not enough: the database may be another one.
+    redline.migrate().await;
+    sqlx::raw_sql("drop schema redline cascade")
+        .execute(&redline.pool)
+        .await
+        .expect("the schema can be dropped");
+    let ended = redline.run(&["work"]).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("redline migrate"), "{}", ended.stderr);
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn a_role_that_is_told_to_stop_exits_with_0_within_seconds() {
+    let redline = Plan::new("stop").make().await;
+    let door = redline.ingest().await;
+    let (mut worker, mut relay) = (redline.work(), redline.relay());
+    worker.wait_for_log("reading goes on", REST).await;
+    relay.wait_for_log("the relay is at work", REST).await;
+    for process in [worker, relay, door.process] {
+        let code = process.terminate(Duration::from_secs(10)).await;
+        assert_eq!(code, 0);
+    }
+    redline.remove().await;
+}

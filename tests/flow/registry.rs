@@ -1,0 +1,176 @@
+//! Schemas that are not known yet, and a registry that is away.
+
+use std::time::{Duration, Instant};
+
+use redline_schemas::avro::{ROW_SCHEMA, encode_event};
+use redline_schemas::topics::subject;
+use redline_schemas::{Event, EventKind};
+use redline_tests::checker;
+use redline_tests::{Installation, Plan, Proxy, Raw, rows, until};
+use serde_json::{Value, json};
+
+use crate::{REST, end, worker_and_relay};
+
+/// Ids that are named at once, and how far ahead they lie: other tests register schemas meanwhile.
+const IDS: u32 = 8;
+const AHEAD: u32 = 12;
+
+/// Our schema of rows with one more field, which nobody sets; its name makes it another schema each time.
+fn evolved(installation: &Installation, number: u32) -> String {
+    let name = format!("{}_{number}", installation.name.replace('-', "_"));
+    let mut schema: Value = serde_json::from_str(ROW_SCHEMA).expect("our schema is JSON");
+    let fields = schema["fields"].as_array_mut().expect("a record has fields");
+    fields.push(json!({"name": name, "type": ["null", "string"], "default": null}));
+    schema.to_string()
+}
+
+/// A row as a producer with the evolved schema writes it: the additional field is null.
+fn by_newer_writer(redline: &Installation, event: &Event, schema_id: u32) -> Raw {
+    let mut raw = redline.raw(event, schema_id);
+    let mut value = encode_event(schema_id, event).expect("a row follows our schema");
+    value.push(0);
+    raw.value = Some(value);
+    raw
+}
+
+/// Takes half a minute by the contract: that is how long an unknown id is asked for.
+#[tokio::test]
+async fn an_unknown_schema_id_is_asked_for_half_a_minute_then_quarantined_and_retried_with_success() {
+    let redline = Plan::new("unknown").partitions(1).make().await;
+    let processes = worker_and_relay(&redline);
+    let subject = subject(&redline.topics.rows);
+    // The registry numbers schemas one after the other, so the next ones are known before they exist.
+    let scratch = format!("{}-scratch", redline.name);
+    let last = redline.registry.register(&scratch, &evolved(&redline, 0)).await;
+    let first = last.expect("a new subject takes any schema") + AHEAD;
+    let of_id = |id: u32| rows::row(&rows::billing(&format!("R-{id}"), 1, 10));
+    let mut records: Vec<Raw> = (first..first + IDS)
+        .map(|id| by_newer_writer(&redline, &of_id(id), id))
+        .collect();
+    let known = redline.schema_id(EventKind::Row).await;
+    records.push(redline.raw(&rows::row(&rows::example()), known));
+    let began = Instant::now();
+    redline.kafka.produce_all(records).await;
+
+    redline.wait_quiet(Duration::from_secs(90)).await;
+    let waited = began.elapsed();
+    assert!(
+        waited >= Duration::from_secs(29),
+        "unknown ids are asked for 30 s, not {waited:?}"
+    );
+    assert!(
+        waited < Duration::from_secs(50),
+        "they are asked for together, not {waited:?}"
+    );
+    let totals = checker::check(&redline).await;
+    assert_eq!((totals.accepted, totals.quarantined), (1, i64::from(IDS)));
+    assert_eq!(
+        redline
+            .texts("select distinct reason from redline.quarantine")
+            .await,
+        ["unknown_schema_id"]
+    );
+
+    let mut id = 0;
+    let mut number = 0;
+    while !(first..first + IDS).contains(&id) {
+        assert!(
+            id < first,
+            "other tests took all of the ids {first} and following"
+        );
+        number += 1;
+        assert!(
+            number <= AHEAD + IDS,
+            "the registry does not number its schemas one after the other"
+        );
+        let registered = redline
+            .registry
+            .register(&subject, &evolved(&redline, number))
+            .await;
+        id = registered.expect("an optional field may be added");
+    }
+    let quarantine_id = id - first + 1;
+    redline
+        .succeed(&["quarantine", "retry", &quarantine_id.to_string()])
+        .await;
+    redline.wait_quiet(REST).await;
+    let totals = checker::check(&redline).await;
+    assert_eq!((totals.accepted, totals.quarantined), (2, i64::from(IDS)));
+    let row_id: Vec<String> = redline
+        .texts("select entity_id from redline.entities where entity_id <> 'R-1001'")
+        .await;
+    assert_eq!(row_id, [format!("R-{id}")]);
+    assert_eq!(
+        redline
+            .texts("select quarantine_id::text from redline.quarantine where status = 'retried'")
+            .await,
+        [quarantine_id.to_string()]
+    );
+    let records = redline.kafka.read(&redline.topics.rows).await;
+    let retried = records.last().expect("the record was published again");
+    assert!(
+        retried
+            .headers
+            .iter()
+            .any(|(name, _)| name.starts_with("redline-")),
+        "a header names the original: {:?}",
+        retried.headers
+    );
+    let again = redline
+        .run(&["quarantine", "retry", &quarantine_id.to_string()])
+        .await;
+    assert_eq!(
+        again.code, 1,
+        "what was retried is not retried again: {}",
+        again.stdout
+    );
+    end(redline, processes).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_is_waited_for_at_the_start_and_before_an_unknown_id() {
+    let redline = Plan::new("away").partitions(1).make().await;
+    let (mut proxy, url) = Proxy::before_url(&redline.services.registry).await;
+    let mut worker = redline.start("work", &[("SCHEMA_REGISTRY_URL", &url)]);
+    let relay = redline.relay();
+    redline
+        .produce_rows(&[rows::row(&rows::billing("R-1", 1, 10))])
+        .await;
+    worker.wait_for_log("waiting for the schema registry", REST).await;
+    assert_eq!(
+        redline.count("select count(*) from redline.control_totals").await,
+        0
+    );
+    proxy.on().await;
+    redline.wait_quiet(REST).await;
+
+    // The worker knows one id; the next record names another one, which the registry knows.
+    proxy.off().await;
+    let subject = subject(&redline.topics.rows);
+    let registered = redline.registry.register(&subject, &evolved(&redline, 1)).await;
+    let id = registered.expect("an optional field may be added");
+    let before = worker.log().matches("waiting for the schema registry").count();
+    let row = rows::row(&rows::billing("R-1", 2, 12));
+    redline.kafka.produce(by_newer_writer(&redline, &row, id)).await;
+    until("the worker waits for the registry again", REST, async || {
+        let waits = worker.log().matches("waiting for the schema registry").count();
+        if waits > before + 1 {
+            Ok(())
+        } else {
+            Err(worker.log())
+        }
+    })
+    .await;
+    let counts = "select sum(read)::bigint from redline.control_totals";
+    assert_eq!(
+        redline.count(counts).await,
+        1,
+        "nothing is decided about the record yet"
+    );
+    proxy.on().await;
+    redline.wait_quiet(REST).await;
+    let totals = checker::check(&redline).await;
+    assert_eq!((totals.accepted, totals.quarantined), (2, 0));
+    assert_eq!(redline.count("select count(*) from redline.changes").await, 2);
+    end(redline, vec![worker, relay]).await;
+}

@@ -1,0 +1,86 @@
+//! The HTTP door, as a client sees it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::Process;
+
+/// What the door answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body; null when it is no JSON.
+    pub body: Value,
+}
+
+/// A running `redline ingest`, and a client of it with a key.
+#[derive(Debug)]
+pub struct Door {
+    /// The process.
+    pub process: Process,
+    address: String,
+    key: String,
+    client: reqwest::Client,
+}
+
+impl Door {
+    /// Waits until the door is open.
+    pub(crate) async fn open(mut process: Process, key: String) -> Self {
+        let line = process
+            .wait_for_log("the door is open", Duration::from_secs(30))
+            .await;
+        let line: Value = serde_json::from_str(&line).expect("logs are JSON");
+        let address = line["address"]
+            .as_str()
+            .expect("the log names the door's address");
+        Self {
+            process,
+            address: format!("http://{address}"),
+            key,
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .expect("an HTTP client"),
+        }
+    }
+
+    /// Its address, `http://host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The key that the client shows.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Posts a body to a path such as `/v1/rows`.
+    pub async fn post(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let answer = self
+            .client
+            .post(format!("{}{path}", self.address))
+            .bearer_auth(&self.key)
+            .header("content-type", content_type)
+            .body(body)
+            .send()
+            .await
+            .expect("the door answers");
+        Answer {
+            status: answer.status().as_u16(),
+            body: answer.json().await.unwrap_or_default(),
+        }
+    }
+
+    /// Posts JSON, and expects that all of it is accepted.
+    pub async fn accept(&self, path: &str, body: &Value) {
+        let count = body.as_array().map_or(1, Vec::len);
+        let answer = self.post(path, "application/json", body.to_string()).await;
+        assert_eq!(
+            (answer.status, &answer.body["accepted"]),
+            (202, &Value::from(count)),
+            "{body} is answered {answer:?}"
+        );
+    }
+}

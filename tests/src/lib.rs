@@ -1,0 +1,38 @@
+//! Redline as a whole, on real Kafka, registry, Postgres and Redis: what the tests start it with, what they send
+//! it, and the checker that reads nothing but topics and tables.
+//!
+//! A test makes an [`Installation`], which shares nothing with any other: it has its own database, topics,
+//! consumer group and marks. Its processes are the real binary. Whatever a test waits for is a condition with a
+//! limit; nothing sleeps for a fixed time and hopes.
+//!
+//! Everything here panics with a sentence when it cannot go on: that is how a test fails.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(
+    clippy::print_stderr,
+    reason = "a test that fails shows what happened on the error stream"
+)]
+
+pub mod checker;
+mod database;
+mod door;
+mod installation;
+mod kafka;
+mod process;
+mod proxy;
+mod random;
+mod registry;
+pub mod rows;
+mod services;
+mod settings;
+mod wait;
+
+pub use door::{Answer, Door};
+pub use installation::{Installation, Plan};
+pub use kafka::{Kafka, Raw, Read};
+pub use process::{Ended, Process};
+pub use proxy::Proxy;
+pub use random::Random;
+pub use registry::Registry;
+pub use services::Services;
+pub use wait::until;

@@ -1,0 +1,82 @@
+//! A TCP proxy that can be switched off: a service that is away for one installation only.
+
+use std::net::SocketAddr;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Stands before one address. Off, it refuses connections and has broken those that were open.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    target: String,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// A proxy before `host:port`, switched off; its own address is fixed from now on.
+    pub async fn before(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        Self {
+            address,
+            target: target.to_owned(),
+            accepting: None,
+        }
+    }
+
+    /// A proxy before the host of an address such as `http://host:port/path`, switched off, and the address that
+    /// leads through it.
+    pub async fn before_url(url: &str) -> (Self, String) {
+        let (scheme, rest) = url.split_once("://").expect("an address has a scheme");
+        let (target, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let proxy = Self::before(target).await;
+        let url = format!("{scheme}://{}/{path}", proxy.address);
+        (proxy, url)
+    }
+
+    /// Its own address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets connections through.
+    pub async fn on(&mut self) {
+        if self.accepting.is_some() {
+            return;
+        }
+        let listener = TcpListener::bind(self.address)
+            .await
+            .expect("the proxy's own port is free");
+        let target = self.target.clone();
+        self.accepting = Some(tokio::spawn(async move {
+            // Dropped with this task, and with it every connection.
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut inner, _)) = listener.accept().await {
+                let target = target.clone();
+                connections.spawn(async move {
+                    if let Ok(mut outer) = TcpStream::connect(&target).await {
+                        let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                    }
+                });
+            }
+        }));
+    }
+
+    /// Breaks all connections and refuses new ones.
+    pub async fn off(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            let _ = accepting.await;
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Events to send.
+
+use redline_schemas::{Event, EventKind};
+use serde_json::Value;
+
+/// The contract's example row.
+pub const EXAMPLE: &str = r#"{"source":"billing","row_id":"R-1001","version":7,"op":"update","observed_at":"2026-03-02T10:00:00Z","modified_at":"2026-03-02T09:58:11Z","modified_by":"ann@example.com","period_end":"2026-02-22","completed":true,"currency":"USD","link":"https://sheets.example.com/r/1001","columns":{"Quantity":12,"Unit Price":95,"Redlined Total Price":"1140.00","Foreman":"B. Lee"}}"#;
+
+/// The contract's example row as a value to change.
+pub fn example() -> Value {
+    serde_json::from_str(EXAMPLE).expect("the example is JSON")
+}
+
+/// A version of a billing row with this quantity at 95 USD each, changed in time for no period.
+pub fn billing(row_id: &str, version: i64, quantity: i64) -> Value {
+    let mut row = example();
+    row["row_id"] = row_id.into();
+    row["version"] = version.into();
+    row["completed"] = false.into();
+    row["columns"]["Quantity"] = quantity.into();
+    row["columns"]["Redlined Total Price"] = (quantity * 95).to_string().into();
+    row
+}
+
+/// Reads a row as the door does.
+///
+/// # Panics
+/// When it is no row.
+pub fn row(json: &Value) -> Event {
+    let text = json.to_string();
+    Event::from_json(EventKind::Row, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
