@@ -95,8 +95,8 @@ struct Way {
 
 /// Produces the events, half of them before there is a worker, and answers what comes of them.
 async fn run(events: &[Event], way: &Way, random: &mut Random) -> Result {
-    let plan = Plan::new("chance").partitions(way.partitions).rules(RULES);
-    let redline = plan.make().await;
+    let plan = Plan::new("chance").partitions(way.partitions).rows_are_shared();
+    let redline = plan.rules(RULES).make().await;
     let schema_id = redline.schema_id(EventKind::Row).await;
     let mut records: Vec<Raw> = events.iter().map(|event| redline.raw(event, schema_id)).collect();
     if way.is_shuffled {
@@ -115,6 +115,12 @@ async fn run(events: &[Event], way: &Way, random: &mut Random) -> Result {
     ];
     let mut processes = vec![redline.relay()];
     processes.extend((0..way.workers).map(|_| redline.start("work", &variables)));
+    let owners = way
+        .workers
+        .min(usize::try_from(way.partitions).expect("partitions"));
+    redline
+        .wait_for_owners(i64::try_from(owners).expect("few workers"), REST)
+        .await;
     redline.kafka.produce_all(rest).await;
     redline.wait_quiet(REST).await;
 
@@ -148,7 +154,7 @@ async fn random_histories_end_the_same_in_any_order_over_any_partitions_and_work
         expected.changes.lines().count() > ROWS && expected.flags.contains("conflicting_version"),
         "REDLINE_TEST_SEED={seed} makes a history without anything to find"
     );
-    for (number, way) in [way(2, 2, "7", true), way(5, 3, "3", true), way(12, 3, "50", true)]
+    for (number, way) in [way(4, 2, "7", true), way(5, 3, "3", true), way(12, 3, "50", true)]
         .iter()
         .enumerate()
     {

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
 mod chance;
+mod noticed;
 mod outages;
 
 use std::time::Duration;

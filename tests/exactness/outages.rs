@@ -47,9 +47,10 @@ fn truth(file: &Path) -> BTreeMap<String, i64> {
 
 /// An installation with two workers and a relay.
 async fn begin(partitions: i32) -> (Installation, Vec<Process>) {
-    let plan = Plan::new("outages").partitions(partitions).settings(MAPPING);
-    let redline = plan.make().await;
+    let plan = Plan::new("outages").partitions(partitions).rows_are_shared();
+    let redline = plan.settings(MAPPING).make().await;
     let processes = vec![redline.work(), redline.work(), redline.relay()];
+    redline.wait_for_owners(i64::from(partitions).min(2), REST).await;
     (redline, processes)
 }
 

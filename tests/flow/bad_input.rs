@@ -6,6 +6,8 @@ use redline_schemas::{Event, EventKind, Timestamp};
 use redline_tests::checker;
 use redline_tests::{Installation, Plan, Raw, rows};
 use serde_json::Value;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
 use crate::{REST, end, worker_and_relay};
 
@@ -176,23 +178,19 @@ async fn a_record_that_cannot_be_accepted_is_kept_with_its_bytes_and_the_partiti
         (totals.accepted, totals.duplicate, totals.quarantined),
         (count + 1, 0, count)
     );
-    let kept: BTreeMap<i64, (String, Option<Vec<u8>>, Option<Vec<u8>>)> =
-        sqlx::query_as::<_, (i64, String, Option<Vec<u8>>, Option<Vec<u8>>)>(
-            "select \"offset\", reason, key, value from redline.quarantine",
-        )
+    let kept = sqlx::query("select \"offset\", reason, key, value from redline.quarantine")
         .fetch_all(&redline.pool)
         .await
-        .expect("the quarantine can be read")
-        .into_iter()
-        .map(|(offset, reason, key, value)| (offset, (reason, key, value)))
-        .collect();
+        .expect("the quarantine can be read");
+    let kept: BTreeMap<i64, &PgRow> = kept.iter().map(|row| (row.get(0), row)).collect();
     for (index, (reason, raw)) in bad.iter().enumerate() {
         let offset = i64::try_from(2 * index + 1).expect("few records");
-        let (found, key, value) = &kept[&offset];
-        assert_eq!(found, reason, "the reason of bad record {index}");
+        let row = kept[&offset];
+        assert_eq!(row.get::<&str, _>(1), *reason, "the reason of bad record {index}");
+        let bytes: (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(2), row.get(3));
         assert_eq!(
-            (key, value),
-            (&raw.key, &raw.value),
+            bytes,
+            (raw.key.clone(), raw.value.clone()),
             "key and bytes of bad record {index}"
         );
     }

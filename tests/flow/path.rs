@@ -1,5 +1,7 @@
 //! From an HTTP request to a flag on the topic.
 
+use std::time::Duration;
+
 use redline_schemas::flag::Flag;
 use redline_tests::checker::{self, Totals};
 use redline_tests::{Plan, rows};
@@ -250,4 +252,15 @@ async fn orders_and_payouts_are_recorded_counted_and_summed() {
     assert_eq!(checker::check(&redline).await, totals(2, 2, 0));
     processes.push(door.process);
     end(redline, processes).await;
+}
+
+/// Rows are most of what there is: a second worker that only gets the partitions of other topics helps nobody.
+#[tokio::test]
+async fn two_workers_share_the_partitions_of_rows() {
+    let redline = Plan::new("share").partitions(6).make().await;
+    let mut first = redline.work();
+    first.wait_for_log("reading goes on", REST).await;
+    let second = redline.work();
+    redline.wait_for_owners(2, Duration::from_secs(20)).await;
+    end(redline, vec![first, second]).await;
 }

@@ -32,6 +32,7 @@ const TAIL_LINES: usize = 40;
 pub struct Plan {
     name: String,
     partitions: i32,
+    rows_are_shared: bool,
     texts: Texts,
 }
 
@@ -41,6 +42,7 @@ impl Plan {
         Self {
             name: name.to_owned(),
             partitions: 3,
+            rows_are_shared: false,
             texts: Texts {
                 rules: settings::example_rules(),
                 more: String::new(),
@@ -52,6 +54,14 @@ impl Plan {
     #[must_use]
     pub fn partitions(mut self, partitions: i32) -> Self {
         self.partitions = partitions;
+        self
+    }
+
+    /// One partition for orders and one for payouts, which such a test leaves empty: then whatever way a group
+    /// balances partitions, two workers have rows to read.
+    #[must_use]
+    pub fn rows_are_shared(mut self) -> Self {
+        self.rows_are_shared = true;
         self
     }
 
@@ -76,7 +86,13 @@ impl Plan {
 
     /// Makes it, with `redline migrate`.
     pub async fn make(self) -> Installation {
+        let rows_are_shared = self.rows_are_shared;
         let installation = self.unmigrated().await;
+        if rows_are_shared {
+            for topic in [&installation.topics.orders, &installation.topics.payouts] {
+                installation.kafka.create_topic(topic, 1, &[]).await;
+            }
+        }
         installation.migrate().await;
         installation
     }
@@ -261,6 +277,28 @@ impl Installation {
             .get_multiplexed_async_connection()
             .await
             .expect("Redis answers")
+    }
+
+    /// Waits until so many workers at least own a partition of rows.
+    pub async fn wait_for_owners(&self, workers: i64, limit: Duration) {
+        until("the workers share the partitions of rows", limit, async || {
+            let rows = sqlx::query(
+                "select owner::text, count(*) from redline.positions
+                 where topic = $1 and superseded_at is null and owner is not null group by owner",
+            )
+            .bind(&self.topics.rows)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| error.to_string())?;
+            let owners: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+            if i64::try_from(owners.len()).is_ok_and(|count| count >= workers) {
+                return Ok(());
+            }
+            Err(format!(
+                "the owners, with their numbers of partitions, are {owners:?}"
+            ))
+        })
+        .await;
     }
 
     /// Waits until every record of the input topics is recorded.

@@ -11,7 +11,7 @@ pub fn example() -> Value {
     serde_json::from_str(EXAMPLE).expect("the example is JSON")
 }
 
-/// A version of a billing row with this quantity at 95 USD each, changed in time for no period.
+/// A version of a billing row with this quantity at 95 USD each, changed days after its period's end.
 pub fn billing(row_id: &str, version: i64, quantity: i64) -> Value {
     let mut row = example();
     row["row_id"] = row_id.into();

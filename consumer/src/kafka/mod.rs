@@ -161,7 +161,7 @@ impl Poller {
                         self.reopen(partition);
                     }
                 }
-                Command::Recorded(parts) => self.commit(&parts),
+                Command::Recorded(parts) => self.commit(&parts, CommitMode::Async),
             }
         }
         self.seek();
@@ -259,14 +259,14 @@ impl Poller {
     }
 
     /// Tells Kafka how far recording is, as advice for those who watch the group's lag.
-    fn commit(&mut self, parts: &[(Arc<Assigned>, i64)]) {
+    fn commit(&self, parts: &[(Arc<Assigned>, i64)], mode: CommitMode) {
         let mut list = TopicPartitionList::new();
         for (assigned, next) in parts.iter().filter(|(assigned, _)| assigned.is_live()) {
             let Assigned { ledger, .. } = &**assigned;
             let _ = list.add_partition_offset(&ledger.topic, ledger.partition, Offset::Offset(*next));
         }
         if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+            && let Err(error) = self.consumer.commit(&list, mode)
         {
             tracing::debug!(%error, "Kafka was not told how far recording is");
         }
@@ -374,7 +374,7 @@ impl Poller {
             .wait_for(&position_ids, self.shared.drain_patience);
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Recorded(parts) = command {
-                self.commit(&parts);
+                self.commit(&parts, CommitMode::Sync);
             }
         }
         self.shared.revoked(&list_of(&assigned), false);
