@@ -199,6 +199,9 @@ where
                     return Err(WorkError::NotMigrated("the first rule set".to_owned()));
                 }
                 Ok(book) => return Ok(Some((flag_schema_id, book))),
+                Err(error) if error.is_not_migrated() => {
+                    return Err(WorkError::NotMigrated("the database schema".to_owned()));
+                }
                 Err(error) if error.class() == Class::Stop => return Err(error.into()),
                 Err(error) => tracing::warn!(%error, "waiting for Postgres"),
             }

@@ -41,6 +41,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it says that the schema, or a part of it, is not there: `redline migrate` has not run.
+    pub fn is_not_migrated(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        // Undefined schema, table, column, function.
+        matches!(
+            error.code().as_deref(),
+            Some("3F000" | "42P01" | "42703" | "42883")
+        )
+    }
+
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{bench, collect, ingest, key, migrate, position, quarantine, relay, work};
@@ -181,9 +182,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     redline_telemetry::logs::start(&settings.log, says_little).map_err(anyhow::Error::msg)?;
     match arguments.command {
         Command::Migrate => migrate::run(&settings).await?,
-        Command::Ingest => ingest::run(&settings, told_to_stop()).await?,
-        Command::Work => work::run(settings, told_to_stop()).await?,
-        Command::Relay => relay::run(&settings, told_to_stop()).await?,
+        Command::Ingest => ingest::run(&settings, told_to_stop()?).await?,
+        Command::Work => work::run(settings, told_to_stop()?).await?,
+        Command::Relay => relay::run(&settings, told_to_stop()?).await?,
         Command::Collect(CollectCommand::Files(CollectFiles { file, source, json })) => {
             collect::files(&settings, &file, &source, json).await?;
         }
@@ -211,27 +212,26 @@ async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
 }
 
 /// Is cancelled by Ctrl-C and SIGTERM; the second of them ends the process at once.
-fn told_to_stop() -> CancellationToken {
+fn told_to_stop() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let told = stop.clone();
+    // Both are caught from here on, not only from when the task first runs.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        if signal().await {
+        let mut signals = 0;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            signals += 1;
+            if signals > 1 {
+                std::process::exit(1);
+            }
             tracing::info!("told to stop: finishing what is in flight");
             told.cancel();
-            signal().await;
-            std::process::exit(1);
         }
     });
-    stop
-}
-
-/// Waits for Ctrl-C or SIGTERM; false where signals cannot be received.
-async fn signal() -> bool {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        return false;
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result.is_ok(),
-        _ = terminate.recv() => true,
-    }
+    Ok(stop)
 }

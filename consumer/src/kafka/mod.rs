@@ -57,7 +57,9 @@ pub fn consumer_config(mut config: ClientConfig, settings: &WorkSettings) -> Cli
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "false")
-        .set("partition.assignment.strategy", "cooperative-sticky")
+        // Every topic is spread over all workers; cooperative-sticky only counts partitions, so that a second
+        // worker may be given nothing but partitions that nobody writes to.
+        .set("partition.assignment.strategy", "roundrobin")
         .set(
             "session.timeout.ms",
             settings.session_timeout_milliseconds.to_string(),
@@ -366,7 +368,7 @@ impl Poller {
     }
 
     /// Lets what is in flight be recorded, tells Kafka, and leaves the group.
-    fn leave(mut self) {
+    fn leave(self) {
         let assigned: Vec<TopicPartition> = self.shared.lock().keys().cloned().collect();
         let position_ids: Vec<i32> = self.shared.in_flight.lock().keys().copied().collect();
         self.shared
