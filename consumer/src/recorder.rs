@@ -16,7 +16,7 @@ use redline_schemas::avro::{SCHEMAS, encode};
 use redline_schemas::{ContentHash, EntityKey, Timestamp};
 use redline_store::entities::{self, Entity, Probable};
 use redline_store::outbox::Message;
-use redline_store::positions::{self, KafkaPartition, Opened};
+use redline_store::positions::{self, KafkaPartition, Opened, Stopped};
 use redline_store::quarantine::Quarantined;
 use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording, record};
 use redline_store::sqlx::PgConnection;
@@ -29,7 +29,7 @@ use crate::batch::{Assigned, Batch, Body, Decoded, Refusal};
 use crate::cache::EntityCache;
 use crate::deduplicate::Marks;
 use crate::detect::{Detected, Detection, Slot, sightings};
-use crate::kafka::{Command, InFlight};
+use crate::kafka::{Command, InFlight, TopicPartition};
 use crate::settings::WorkSettings;
 use crate::sums;
 
@@ -81,6 +81,8 @@ pub struct Recorder<M> {
     commands: Sender<Command>,
     in_flight: Arc<InFlight>,
     stop: CancellationToken,
+    /// Why partitions are stopped, as far as it was said.
+    told_stopped: HashMap<TopicPartition, String>,
 }
 
 impl<M: Marks> Recorder<M> {
@@ -101,6 +103,7 @@ impl<M: Marks> Recorder<M> {
             cache: EntityCache::new(settings.cache_bytes),
             owner: Uuid::new_v4(),
             connection: None,
+            told_stopped: HashMap::new(),
             database_url,
             settings,
             marks,
@@ -174,6 +177,7 @@ impl<M: Marks> Recorder<M> {
         let command = match opened {
             Ok(Opened::At(position)) => match self.topics.kind_of(&kafka.topic) {
                 Some(kind) => {
+                    self.told_stopped.remove(&partition);
                     let ledger = Ledger {
                         topic: kafka.topic,
                         incarnation: position.incarnation,
@@ -185,7 +189,7 @@ impl<M: Marks> Recorder<M> {
                 None => Command::NotOpened(partition),
             },
             Ok(Opened::Stopped(stopped)) => {
-                tracing::error!(reason = stopped.reason.code(), "{}", stopped.detail);
+                self.tell_stopped(&partition, &stopped);
                 Command::NotOpened(partition)
             }
             Err(error) if error.class() == Class::Stop => return Err(error.into()),
@@ -197,6 +201,16 @@ impl<M: Marks> Recorder<M> {
         };
         let _ = self.commands.send(command);
         Ok(())
+    }
+
+    /// Says why a partition is stopped, once for each reason: it is looked at again every few seconds.
+    fn tell_stopped(&mut self, partition: &TopicPartition, stopped: &Stopped) {
+        let told = self
+            .told_stopped
+            .insert(partition.clone(), stopped.detail.clone());
+        if told.as_ref() != Some(&stopped.detail) {
+            tracing::error!(reason = stopped.reason.code(), "{}", stopped.detail);
+        }
     }
 
     /// Records a batch, or finds that it is not ours any more.

@@ -102,11 +102,9 @@ where
         let (decoded, decoded_in) = channels::channel::<Batch<Decoded>>(1);
         let (errands, errands_in) = channels::channel::<Errand>(16);
         let in_flight = Arc::new(InFlight::default());
-        let topics = [
-            self.topics.rows.as_str(),
-            &self.topics.payouts,
-            &self.topics.orders,
-        ];
+        let own = self.topics.clone();
+        let topics = [own.rows.as_str(), &own.payouts, &own.orders];
+        let recheck = Duration::from_secs(self.settings.stopped_recheck_seconds);
 
         let poller = Poller::new(
             self.kafka.client_config(),
@@ -143,6 +141,12 @@ where
             incarnations.clone(),
             self.kafka.client_config().create()?,
         ));
+        let watching = tokio::spawn(watch_incarnations(
+            topics.map(str::to_owned).to_vec(),
+            recheck,
+            incarnations.clone(),
+            commands.clone(),
+        ));
         let decoding = tokio::spawn(decode_batches(
             raw_in,
             decoded,
@@ -161,9 +165,10 @@ where
         let polling = tokio::task::spawn_blocking(move || poller.run());
         let ended = |error: tokio::task::JoinError| WorkError::Ended(error.to_string());
         polling.await.map_err(ended)?;
-        // What these two still wait for, a registry or a broker, is of no use any more: the partitions are given up.
+        // What these still wait for, a registry or a broker, is of no use any more: the partitions are given up.
         decoding.abort();
         opening.abort();
+        watching.abort();
         recording.await.map_err(ended)?.map_err(ended)??;
         Ok(())
     }
@@ -225,6 +230,23 @@ async fn load_rules(database_url: &str) -> Result<redline_domain::rules::RuleBoo
         recording_connection(database_url, "work", Timeouts::default()).await?;
     redline_store::ensure_event_partitions(&mut connection).await?;
     rules::load_book(&mut connection).await
+}
+
+/// Tells the Kafka side the topics' ids now and then. Kafka that is away has nothing to tell.
+async fn watch_incarnations(
+    topics: Vec<String>,
+    pause: Duration,
+    incarnations: Incarnations,
+    commands: mpsc::Sender<Command>,
+) {
+    loop {
+        tokio::time::sleep(pause).await;
+        if let Ok(ids) = incarnations.of(topics.clone(), KAFKA_PATIENCE).await
+            && commands.send(Command::TopicIds(ids)).is_err()
+        {
+            return;
+        }
+    }
 }
 
 /// Learns how Kafka has each assigned partition now, and has it opened.

@@ -9,6 +9,7 @@
 mod assignment;
 mod building;
 
+use std::collections::HashMap;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub enum Command {
     NotOpened(TopicPartition),
     /// What was read from a partition cannot be recorded; it is opened again.
     Reopen(Arc<Assigned>),
+    /// The ids that topics have now.
+    TopicIds(HashMap<String, String>),
     /// Partitions are recorded up to these offsets.
     Recorded(Vec<(Arc<Assigned>, i64)>),
 }
@@ -163,6 +166,7 @@ impl Poller {
                         self.reopen(partition);
                     }
                 }
+                Command::TopicIds(ids) => self.reopen_made_again(&ids),
                 Command::Recorded(parts) => self.commit(&parts, CommitMode::Async),
             }
         }
@@ -247,6 +251,26 @@ impl Poller {
             drop(partitions);
             self.building.discard(&partition);
             self.pause(std::slice::from_ref(&partition));
+        }
+    }
+
+    /// Opens what was read from topics that have another id now: nothing arrives from a topic that was made again
+    /// and is shorter than the old one, so nothing else would tell.
+    fn reopen_made_again(&mut self, ids: &HashMap<String, String>) {
+        let made_again: Vec<TopicPartition> = self
+            .shared
+            .lock()
+            .iter()
+            .filter(|((topic, _), state)| match state {
+                State::Reading { assigned, .. } | State::Seeking(assigned, _) => {
+                    ids.get(topic) != Some(&assigned.topic_id)
+                }
+                State::Opening | State::Waiting(_) => false,
+            })
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        for partition in made_again {
+            self.reopen(partition);
         }
     }
 
