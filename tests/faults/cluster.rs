@@ -131,3 +131,27 @@ pub(crate) async fn make_rows_again(redline: &mut Installation) {
     })
     .await;
 }
+
+/// Waits until Kafka, which was restarted, leads every partition again.
+pub(crate) async fn wait_for_kafka(redline: &Installation) {
+    until("Kafka leads its partitions again", PATIENCE, async || {
+        let (consumer, prefix) = (group_consumer(redline), format!("{}.", redline.name));
+        tokio::task::spawn_blocking(move || {
+            let metadata = consumer.fetch_metadata(None, KAFKA_PATIENCE)?;
+            for topic in metadata
+                .topics()
+                .iter()
+                .filter(|topic| topic.name().starts_with(&prefix))
+            {
+                for partition in topic.partitions() {
+                    consumer.fetch_watermarks(topic.name(), partition.id(), KAFKA_PATIENCE)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+        .expect("Kafka can be asked")
+        .map_err(|error: rdkafka::error::KafkaError| error.to_string())
+    })
+    .await;
+}

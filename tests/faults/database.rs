@@ -36,7 +36,14 @@ fn resident_kib(pid: u32) -> u64 {
 async fn a_worker_whose_postgres_is_away_stays_in_its_group_and_small() {
     let _turn = beside_another().await;
     let redline = Plan::new("away").make().await;
-    let (mut proxy, url) = Proxy::before_url(&redline.database_url).await;
+    let (_, server) = redline
+        .services
+        .database
+        .split_once('@')
+        .expect("a user at a server");
+    let (server, _) = server.split_once('/').expect("a server and a database");
+    let mut proxy = Proxy::before(server).await;
+    let url = redline.database_url.replace(server, &proxy.address().to_string());
     proxy.on().await;
     // The session timeout of the installation, 6 s, and batches of 8 MiB.
     let worker = redline.start("work", &[("DATABASE_URL", &url)]);

@@ -4,6 +4,8 @@
 //! is quiet, has the checker look at everything, and compares changes and standing flags with those of the same
 //! stream without a fault.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+
 mod cluster;
 mod copy;
 mod database;

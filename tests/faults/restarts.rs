@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::cluster::wait_for_kafka;
 use crate::running::{SMALL_BATCHES, for_two_workers, wait_midway};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::alone;
@@ -59,8 +60,10 @@ async fn kafka_that_is_restarted_or_crashes_in_the_middle_changes_nothing() {
     ];
     wait_midway(&redline, 500, events.len()).await;
     harness(&["restart", "kafka"]).await;
+    wait_for_kafka(&redline).await;
     wait_midway(&redline, 1_500, events.len()).await;
     harness(&["restart", "kafka", "--immediate"]).await;
+    wait_for_kafka(&redline).await;
     assert_undisturbed(redline, roles).await;
 }
 

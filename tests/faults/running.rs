@@ -12,7 +12,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Settings of workers: many small transactions, so that a fault hits between and inside them, and short timeouts,
 /// so that what stopped is noticed soon.
 pub(crate) const SMALL_BATCHES: &[(&str, &str)] = &[
-    ("REDLINE_WORK__BATCH_RECORDS", "25"),
+    ("REDLINE_WORK__BATCH_RECORDS", "50"),
     ("REDLINE_WORK__LINGER_MILLISECONDS", "5"),
     ("REDLINE_WORK__SESSION_TIMEOUT_MILLISECONDS", "1500"),
     ("REDLINE_WORK__STATEMENT_TIMEOUT_MILLISECONDS", "3000"),
@@ -84,15 +84,13 @@ pub(crate) async fn sole_owner(redline: &Installation, limit: Duration, but: &st
     .await
 }
 
-/// An installation in which two workers get half of the rows' topic each: Kafka shares out the partitions of all three
-/// topics, and gives the second worker those of whole topics that come first by name. So the others have one each.
+/// An installation in which two workers share the partitions of rows.
 pub(crate) async fn for_two_workers(name: &str, partitions: i32) -> Installation {
-    let redline = Plan::new(name).partitions(partitions).unmigrated().await;
-    for topic in [&redline.topics.orders, &redline.topics.payouts] {
-        redline.kafka.create_topic(topic, 1, &[]).await;
-    }
-    redline.migrate().await;
-    redline
+    Plan::new(name)
+        .partitions(partitions)
+        .rows_are_shared()
+        .make()
+        .await
 }
 
 /// Starts two workers in an installation made by [`for_two_workers`], and waits until each records at least one partition of the rows' topic.
