@@ -19,7 +19,7 @@ use redline_store::outbox::Message;
 use redline_store::positions::{self, KafkaPartition, Opened, Stopped};
 use redline_store::quarantine::Quarantined;
 use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording, record};
-use redline_store::sqlx::PgConnection;
+use redline_store::sqlx::{Connection, PgConnection};
 use redline_store::{Class, StoreError, flags, history, recording_connection};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -223,6 +223,9 @@ impl<M: Marks> Recorder<M> {
 
     async fn record_until_settled(&mut self, batch: &mut Batch<Decoded>) -> Result<(), RecordError> {
         const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+        /// After so many disturbances the batch's entities are locked before they are read: whoever derives long
+        /// histories would otherwise never be faster than one who only adds to them.
+        const UNDISTURBED_AFTER: u32 = 2;
         const MOST_DISTURBANCES: u32 = 1_000;
         let hints = self.hints(batch).await;
         let mut pause = Duration::from_millis(50);
@@ -232,7 +235,10 @@ impl<M: Marks> Recorder<M> {
             if batch.is_empty() {
                 return Ok(());
             }
-            match self.attempt_in_time(batch, &hints).await {
+            match self
+                .attempt_in_time(batch, &hints, disturbances >= UNDISTURBED_AFTER)
+                .await
+            {
                 Ok(()) => {
                     self.recorded(batch).await;
                     return Ok(());
@@ -243,7 +249,7 @@ impl<M: Marks> Recorder<M> {
                     self.reopen(batch);
                     return Ok(());
                 }
-                Err(RecordError::Store(StoreError::EntityChanged)) => {
+                Err(RecordError::Store(error)) if error.is_disturbance() => {
                     disturbances += 1;
                     if disturbances >= MOST_DISTURBANCES {
                         return Err(RecordError::NeverUndisturbed(disturbances));
@@ -312,38 +318,67 @@ impl<M: Marks> Recorder<M> {
         &mut self,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
+        locked: bool,
     ) -> Result<(), RecordError> {
         let timeouts = self.settings.timeouts();
         let limit = 4 * (timeouts.statement + timeouts.lock + timeouts.idle_in_transaction);
-        match tokio::time::timeout(limit, self.attempt(batch, hints)).await {
-            Ok(result) => result,
-            // A connection that was left in the middle of something is of no use.
-            Err(_) => Err(StoreError::Silent.into()),
-        }
+        // Taken out: a connection that is left in the middle of something is of no use.
+        self.connect().await?;
+        let Some(mut connection) = self.connection.take() else {
+            return Err(StoreError::Silent.into());
+        };
+        let attempt = async {
+            if locked {
+                self.attempt_locked(&mut connection, batch, hints).await
+            } else {
+                self.attempt(&mut connection, batch, hints).await
+            }
+        };
+        let Ok(result) = tokio::time::timeout(limit, attempt).await else {
+            return Err(StoreError::Silent.into());
+        };
+        self.connection = Some(connection);
+        result
+    }
+
+    /// An attempt that nobody can disturb: the entities that exist are locked, in the order in which every writer
+    /// updates them, before they are read.
+    async fn attempt_locked(
+        &mut self,
+        connection: &mut PgConnection,
+        batch: &Batch<Decoded>,
+        hints: &HashSet<ContentHash>,
+    ) -> Result<(), RecordError> {
+        let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+        let keys: BTreeSet<&EntityKey> = sightings(batch).map(|(_, sighting)| &sighting.key).collect();
+        entities::lock(&mut transaction, &keys.into_iter().collect::<Vec<_>>()).await?;
+        self.attempt(&mut transaction, batch, hints).await?;
+        Ok(transaction.commit().await.map_err(StoreError::from)?)
     }
 
     /// One attempt: load, detect, record.
     async fn attempt(
         &mut self,
+        connection: &mut PgConnection,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
     ) -> Result<(), RecordError> {
-        let confirmed = self.confirm(batch, hints).await?;
-        let known = self.load(batch, &confirmed).await?;
+        let confirmed = confirm(connection, batch, hints).await?;
+        let known = self.load(connection, batch, &confirmed).await?;
         let keys: HashMap<i64, EntityKey> = known
             .iter()
             .map(|(key, entity)| (entity.entity, key.clone()))
             .collect();
         let rules = self.rules.clone();
         let mut detection = Detection::begin(batch, known, |slot| confirmed.contains(&slot), &rules);
-        self.recall(&mut detection, &keys).await?;
+        recall(connection, &mut detection, &keys).await?;
         let Detected {
             entities,
             untouched,
             outcomes,
         } = detection.finish();
         let recording = self.recording(batch, entities, outcomes)?;
-        let numbers = record(self.connect().await?, &recording).await?;
+        let numbers = record(connection, &recording).await?;
         for (key, entity) in untouched {
             self.cache.insert(key, entity);
         }
@@ -361,37 +396,10 @@ impl<M: Marks> Recorder<M> {
         Ok(())
     }
 
-    /// Of the contents that Redis has seen, those that Postgres accepted.
-    async fn confirm(
-        &mut self,
-        batch: &Batch<Decoded>,
-        hints: &HashSet<ContentHash>,
-    ) -> Result<BTreeSet<Slot>, StoreError> {
-        let mut slots = Vec::new();
-        let mut probable = Vec::new();
-        for (slot, sighting) in sightings(batch) {
-            if hints.contains(&sighting.hash) {
-                slots.push(slot);
-                probable.push(Probable {
-                    key: &sighting.key,
-                    version: sighting.event.version(),
-                    hash: sighting.hash,
-                    observed_at: sighting.event.observed_at(),
-                });
-            }
-        }
-        let confirmed = entities::confirm_duplicates(self.connect().await?, &probable).await?;
-        Ok(slots
-            .into_iter()
-            .zip(confirmed)
-            .filter(|(_, confirmed)| *confirmed)
-            .map(|(slot, _)| slot)
-            .collect())
-    }
-
     /// What is known of the batch's entities: remembered, or loaded in one query.
     async fn load(
         &mut self,
+        connection: &mut PgConnection,
         batch: &Batch<Decoded>,
         confirmed: &BTreeSet<Slot>,
     ) -> Result<HashMap<EntityKey, Entity>, StoreError> {
@@ -409,30 +417,8 @@ impl<M: Marks> Recorder<M> {
             }
         }
         let absent: Vec<&EntityKey> = absent.into_iter().collect();
-        known.extend(entities::load(self.connect().await?, &absent).await?);
+        known.extend(entities::load(connection, &absent).await?);
         Ok(known)
-    }
-
-    /// Recalls the histories and flags of the entities that are derived again.
-    async fn recall(
-        &mut self,
-        detection: &mut Detection<'_>,
-        keys: &HashMap<i64, EntityKey>,
-    ) -> Result<(), StoreError> {
-        let numbers = detection.needs_histories_of();
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        let connection = self.connect().await?;
-        for (entity, flag) in flags::load(connection, &numbers).await? {
-            if let Some(key) = keys.get(&entity) {
-                detection.recall_flag(key, flag);
-            }
-        }
-        history::recall(connection, &numbers, |key, accepted| {
-            detection.recall(key, accepted)
-        })
-        .await
     }
 
     /// Everything that the batch brings about.
@@ -499,6 +485,52 @@ impl<M: Marks> Recorder<M> {
             headers,
         }
     }
+}
+
+/// Of the contents that Redis has seen, those that Postgres accepted.
+async fn confirm(
+    connection: &mut PgConnection,
+    batch: &Batch<Decoded>,
+    hints: &HashSet<ContentHash>,
+) -> Result<BTreeSet<Slot>, StoreError> {
+    let mut slots = Vec::new();
+    let mut probable = Vec::new();
+    for (slot, sighting) in sightings(batch) {
+        if hints.contains(&sighting.hash) {
+            slots.push(slot);
+            probable.push(Probable {
+                key: &sighting.key,
+                version: sighting.event.version(),
+                hash: sighting.hash,
+                observed_at: sighting.event.observed_at(),
+            });
+        }
+    }
+    let confirmed = entities::confirm_duplicates(connection, &probable).await?;
+    Ok(slots
+        .into_iter()
+        .zip(confirmed)
+        .filter(|(_, confirmed)| *confirmed)
+        .map(|(slot, _)| slot)
+        .collect())
+}
+
+/// Recalls the histories and flags of the entities that are derived again.
+async fn recall(
+    connection: &mut PgConnection,
+    detection: &mut Detection<'_>,
+    keys: &HashMap<i64, EntityKey>,
+) -> Result<(), StoreError> {
+    let numbers = detection.needs_histories_of();
+    for (entity, flag) in flags::load(connection, &numbers).await? {
+        if let Some(key) = keys.get(&entity) {
+            detection.recall_flag(key, flag);
+        }
+    }
+    history::recall(connection, &numbers, |key, accepted| {
+        detection.recall(key, accepted)
+    })
+    .await
 }
 
 fn quarantined(ledger: &Arc<Ledger>, refusal: &Refusal) -> Quarantined {

@@ -22,6 +22,25 @@ pub struct Entity {
     pub state: EntityState,
 }
 
+/// Locks those of the entities that are recorded until the transaction ends, in the order of their numbers, which
+/// is that of every update.
+///
+/// # Errors
+/// When Postgres cannot be reached, or a lock is not to be had in time.
+pub async fn lock(connection: &mut PgConnection, keys: &[&EntityKey]) -> Result<(), StoreError> {
+    sqlx::query(
+        "select e.entity from unnest($1::text[], $2::text[], $3::text[]) k (entity_type, source, entity_id)
+         join redline.entities e using (entity_type, source, entity_id)
+         order by e.entity for no key update of e",
+    )
+    .bind(keys.iter().map(|key| key.kind.entity_type()).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.source.as_str()).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.entity_id.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    Ok(())
+}
+
 /// Loads those of the entities that are recorded, in one query.
 ///
 /// # Errors

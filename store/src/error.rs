@@ -41,6 +41,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether another writer came first: nothing is wrong, and the batch is detected again.
+    pub fn is_disturbance(&self) -> bool {
+        match self {
+            Self::EntityChanged => true,
+            // Serialization failure, deadlock.
+            Self::Database(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("40001" | "40P01"))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it says that the schema, or a part of it, is not there: `redline migrate` has not run.
     pub fn is_not_migrated(&self) -> bool {
         let Self::Database(sqlx::Error::Database(error)) = self else {
