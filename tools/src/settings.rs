@@ -198,10 +198,9 @@ impl Settings {
     }
 }
 
-/// Variables with our prefix that are no settings.
+/// Settings are `REDLINE_<SECTION>__<KEY>`; other variables with our prefix are not.
 fn is_setting(name: &figment::value::UncasedStr) -> bool {
-    let name = name.as_str().to_ascii_uppercase();
-    name != "CONFIG" && !name.starts_with("TEST_") && name != "CACHE"
+    name.as_str().contains("__")
 }
 
 /// One line a problem, each with its key and where it was set.

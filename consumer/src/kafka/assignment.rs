@@ -5,10 +5,10 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::{Request, TopicPartition};
 use crate::batch::{Assigned, Batch, RawRecord};
@@ -56,13 +56,11 @@ impl InFlight {
 
 /// What is known of an assigned partition.
 pub(super) enum State {
-    /// Paused until it is opened.
+    /// Being opened.
     Opening,
-    /// Paused; opened again after this instant.
+    /// Opened again after this instant.
     Waiting(Instant),
-    /// Opened, but Kafka's client would not seek yet.
-    Seeking(Arc<Assigned>, i64),
-    /// Read from here on.
+    /// Open, and read from here on.
     Reading { assigned: Arc<Assigned>, next: i64 },
 }
 
@@ -97,9 +95,7 @@ impl Shared {
     pub(super) fn revoked(&self, list: &TopicPartitionList, lost: bool) {
         let mut given_up = Vec::new();
         for partition in keys(list) {
-            if let Some(State::Reading { assigned, .. } | State::Seeking(assigned, _)) =
-                self.lock().remove(&partition)
-            {
+            if let Some(State::Reading { assigned, .. }) = self.lock().remove(&partition) {
                 given_up.push(assigned);
             }
         }
@@ -144,25 +140,14 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        // The client reads nothing until a partition is open; see `read_what_is_open`. Rebalances are eager, so
+        // every one of them begins and ends with nothing.
         let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // Any offset will do: the partition is paused before it is read, and sought before it is resumed.
-            let _ = list.set_all_offsets(Offset::End);
-            let assigned = if cooperative {
-                consumer.incremental_assign(list)
-            } else {
-                consumer.assign(list)
-            };
-            let paused = consumer.pause(list);
             self.0.assigned(list);
-            assigned.and(paused)
+            consumer.assign(&TopicPartitionList::new())
         } else {
             self.0.revoked(list, consumer.assignment_lost());
-            if cooperative {
-                consumer.incremental_unassign(list)
-            } else {
-                consumer.unassign()
-            }
+            consumer.unassign()
         };
         tracing::info!(
             partitions = ?keys(list),

@@ -3,8 +3,8 @@
 //! It never stops polling: a rebalance, a slow Postgres or a waiting registry must not cost the membership of the
 //! group. When nobody takes its batch for a while it pauses the partitions and goes on polling.
 //!
-//! A partition that Kafka assigns is paused at once and opened in the background: its incarnation is asked for,
-//! its position is read, this worker becomes its owner. Only then is it sought to the position and resumed.
+//! A partition that Kafka assigns is opened in the background: its incarnation is asked for, its position is read,
+//! this worker becomes its owner. Only then is it given to the client, to be read from exactly this position.
 //! Kafka's committed offsets are never read.
 mod assignment;
 mod building;
@@ -93,7 +93,10 @@ pub struct Poller {
     stop: CancellationToken,
     building: Building,
     paused: bool,
+    /// Whether partitions were opened or closed since the client was last told.
+    to_be_read_changed: bool,
 }
+
 impl Poller {
     /// Subscribes to topics.
     ///
@@ -134,6 +137,7 @@ impl Poller {
             stop,
             building,
             paused: false,
+            to_be_read_changed: false,
         })
     }
 
@@ -153,7 +157,7 @@ impl Poller {
     fn obey_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Opened(assigned, next) => self.begin_seeking(assigned, next),
+                Command::Opened(assigned, next) => self.begin_reading(assigned, next),
                 Command::NotOpened(partition) => {
                     let again = Instant::now() + Duration::from_secs(self.settings.stopped_recheck_seconds);
                     if let Some(state) = self.shared.lock().get_mut(&partition) {
@@ -170,48 +174,41 @@ impl Poller {
                 Command::Recorded(parts) => self.commit(&parts, CommitMode::Async),
             }
         }
-        self.seek();
+        if self.to_be_read_changed {
+            self.read_what_is_open();
+        }
     }
 
-    fn begin_seeking(&mut self, assigned: Arc<Assigned>, next: i64) {
-        let partition = (assigned.ledger.topic.clone(), assigned.ledger.partition);
-        match self.shared.lock().get_mut(&partition) {
-            Some(state @ State::Opening) => *state = State::Seeking(assigned, next),
+    fn begin_reading(&mut self, assigned: Arc<Assigned>, next: i64) {
+        let (topic, partition) = (assigned.ledger.topic.clone(), assigned.ledger.partition);
+        match self.shared.lock().get_mut(&(topic.clone(), partition)) {
+            Some(state @ State::Opening) => {
+                tracing::info!(topic, partition, offset = next, "reading goes on");
+                *state = State::Reading { assigned, next };
+                self.to_be_read_changed = true;
+            }
             // It was revoked, or assigned anew, while it was being opened.
             _ => assigned.give_up(),
         }
     }
 
-    /// Seeks every partition that was opened. The client refuses while it is still starting to fetch.
-    fn seek(&mut self) {
-        let seeking: Vec<(TopicPartition, Arc<Assigned>, i64)> = self
-            .shared
-            .lock()
-            .iter()
-            .filter_map(|(partition, state)| match state {
-                State::Seeking(assigned, next) => Some((partition.clone(), Arc::clone(assigned), *next)),
-                _ => None,
-            })
-            .collect();
-        for (partition, assigned, next) in seeking {
-            let (topic, number) = &partition;
-            match self
-                .consumer
-                .seek(topic, *number, Offset::Offset(next), Duration::from_secs(5))
-            {
-                Ok(()) => {
-                    tracing::info!(topic, partition = number, offset = next, "reading goes on");
-                    self.shared
-                        .lock()
-                        .insert(partition.clone(), State::Reading { assigned, next });
-                    if !self.paused {
-                        self.resume(&[partition]);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%error, topic, partition = number, "the client cannot seek yet")
-                }
+    /// Gives the client exactly the partitions that are open, each with the offset to read next. Seeking would be
+    /// less work for it, but it refuses that for as long as it finds a partition's old offset out of range.
+    fn read_what_is_open(&mut self) {
+        self.to_be_read_changed = false;
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), state) in self.shared.lock().iter() {
+            if let State::Reading { next, .. } = state {
+                let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));
             }
+        }
+        if let Err(error) = self.consumer.assign(&list) {
+            tracing::error!(%error, "Kafka's client does not take its partitions");
+            self.to_be_read_changed = true;
+        }
+        if self.paused {
+            self.paused = false;
+            self.set_paused(true);
         }
     }
 
@@ -230,9 +227,7 @@ impl Poller {
     /// Whether a partition is still read under this opening of it.
     fn is_reading(&self, partition: &TopicPartition, opened: &Arc<Assigned>) -> bool {
         match self.shared.lock().get(partition) {
-            Some(State::Reading { assigned, .. } | State::Seeking(assigned, _)) => {
-                Arc::ptr_eq(assigned, opened)
-            }
+            Some(State::Reading { assigned, .. }) => Arc::ptr_eq(assigned, opened),
             _ => false,
         }
     }
@@ -245,12 +240,12 @@ impl Poller {
         let Some(state) = partitions.get_mut(&partition) else {
             return;
         };
-        if let State::Reading { assigned, .. } | State::Seeking(assigned, _) = state {
+        if let State::Reading { assigned, .. } = state {
             assigned.give_up();
             *state = State::Waiting(Instant::now() + heartbeat);
             drop(partitions);
             self.building.discard(&partition);
-            self.pause(std::slice::from_ref(&partition));
+            self.to_be_read_changed = true;
         }
     }
 
@@ -262,9 +257,7 @@ impl Poller {
             .lock()
             .iter()
             .filter(|((topic, _), state)| match state {
-                State::Reading { assigned, .. } | State::Seeking(assigned, _) => {
-                    ids.get(topic) != Some(&assigned.topic_id)
-                }
+                State::Reading { assigned, .. } => ids.get(topic) != Some(&assigned.topic_id),
                 State::Opening | State::Waiting(_) => false,
             })
             .map(|(partition, _)| partition.clone())
