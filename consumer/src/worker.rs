@@ -106,8 +106,12 @@ where
         let topics = [own.rows.as_str(), &own.payouts, &own.orders];
         let recheck = Duration::from_secs(self.settings.stopped_recheck_seconds);
 
+        let group = self.settings.group.clone();
+        let client_id = format!("redline-work-{}", uuid::Uuid::new_v4());
+        let mut config = self.kafka.client_config();
+        config.set("client.id", &client_id);
         let poller = Poller::new(
-            self.kafka.client_config(),
+            config,
             &topics,
             commands_in,
             requests,
@@ -141,10 +145,13 @@ where
             incarnations.clone(),
             self.kafka.client_config().create()?,
         ));
-        let watching = tokio::spawn(watch_incarnations(
+        let watching = tokio::spawn(watch_kafka(
             topics.map(str::to_owned).to_vec(),
+            group,
+            client_id,
             recheck,
             incarnations.clone(),
+            self.kafka.client_config().create()?,
             commands.clone(),
         ));
         let decoding = tokio::spawn(decode_batches(
@@ -232,13 +239,20 @@ async fn load_rules(database_url: &str) -> Result<redline_domain::rules::RuleBoo
     rules::load_book(&mut connection).await
 }
 
-/// Tells the Kafka side the topics' ids now and then. Kafka that is away has nothing to tell.
-async fn watch_incarnations(
+/// Looks at Kafka from outside of the consumer now and then: tells the Kafka side the topics' ids, and when Kafka has
+/// not counted this worker among the group's members for a minute. Kafka that is away has nothing to tell.
+async fn watch_kafka(
     topics: Vec<String>,
+    group: String,
+    client_id: String,
     pause: Duration,
     incarnations: Incarnations,
+    client: AdminClient<DefaultClientContext>,
     commands: mpsc::Sender<Command>,
 ) {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let client = Arc::new(client);
+    let mut absent_since: Option<tokio::time::Instant> = None;
     loop {
         tokio::time::sleep(pause).await;
         if let Ok(ids) = incarnations.of(topics.clone(), KAFKA_PATIENCE).await
@@ -246,7 +260,34 @@ async fn watch_incarnations(
         {
             return;
         }
+        absent_since = match is_member(&client, &group, &client_id).await {
+            Some(false) => absent_since.or_else(|| Some(tokio::time::Instant::now())),
+            Some(true) => None,
+            None => absent_since,
+        };
+        if absent_since.is_some_and(|since| since.elapsed() >= PATIENCE) {
+            let _ = commands.send(Command::NotAMember);
+            absent_since = None;
+        }
     }
+}
+
+/// Whether a client is a member of a group; none when Kafka does not say.
+async fn is_member(
+    client: &Arc<AdminClient<DefaultClientContext>>,
+    group: &str,
+    client_id: &str,
+) -> Option<bool> {
+    let (client, group, client_id) = (Arc::clone(client), group.to_owned(), client_id.to_owned());
+    let asked = tokio::task::spawn_blocking(move || {
+        let list = client
+            .inner()
+            .fetch_group_list(Some(&group), KAFKA_PATIENCE)
+            .ok()?;
+        let mut members = list.groups().iter().flat_map(|group| group.members());
+        Some(members.any(|member| member.client_id() == client_id))
+    });
+    asked.await.ok().flatten()
 }
 
 /// Learns how Kafka has each assigned partition now, and has it opened.

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
@@ -73,6 +74,32 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn new(
+        in_flight: Arc<InFlight>,
+        requests: tokio::sync::mpsc::UnboundedSender<Request>,
+    ) -> Self {
+        Self {
+            partitions: Mutex::default(),
+            in_flight,
+            requests,
+            drain_patience: Duration::from_secs(10),
+        }
+    }
+
+    /// The same for another client, which has no partitions yet.
+    pub(super) fn without_partitions(&self) -> Self {
+        Self::new(Arc::clone(&self.in_flight), self.requests.clone())
+    }
+
+    /// Gives up every partition, without waiting for what is in flight.
+    pub(super) fn forget_all(&self) {
+        for (_, state) in self.lock().drain() {
+            if let State::Reading { assigned, .. } = state {
+                assigned.give_up();
+            }
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, State>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +160,15 @@ pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartitio
 pub(super) struct Context(pub(super) Arc<Shared>);
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        match level {
+            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::debug!(facility, "{line}");
+            }
+            _ => tracing::warn!(facility, "{line}"),
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka");
     }

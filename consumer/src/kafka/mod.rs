@@ -10,8 +10,8 @@ mod assignment;
 mod building;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -40,6 +40,8 @@ pub enum Command {
     Reopen(Arc<Assigned>),
     /// The ids that topics have now.
     TopicIds(HashMap<String, String>),
+    /// Kafka answers, and for a minute it has not counted this worker among the group's members.
+    NotAMember,
     /// Partitions are recorded up to these offsets.
     Recorded(Vec<(Arc<Assigned>, i64)>),
 }
@@ -82,8 +84,21 @@ pub fn consumer_config(mut config: ClientConfig, settings: &WorkSettings) -> Cli
     config
 }
 
+fn join(
+    config: &ClientConfig,
+    topics: &[String],
+    shared: &Arc<Shared>,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let consumer: BaseConsumer<Context> = config.create_with_context(Context(Arc::clone(shared)))?;
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics)?;
+    Ok(consumer)
+}
+
 /// The thread's own things.
 pub struct Poller {
+    config: ClientConfig,
+    topics: Vec<String>,
     consumer: BaseConsumer<Context>,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
@@ -117,17 +132,14 @@ impl Poller {
         runtime: Handle,
         stop: CancellationToken,
     ) -> Result<Self, KafkaError> {
-        let shared = Arc::new(Shared {
-            partitions: Mutex::default(),
-            in_flight,
-            requests,
-            drain_patience: Duration::from_secs(10),
-        });
-        let consumer: BaseConsumer<Context> =
-            consumer_config(config, &settings).create_with_context(Context(Arc::clone(&shared)))?;
-        consumer.subscribe(topics)?;
+        let config = consumer_config(config, &settings);
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let shared = Arc::new(Shared::new(in_flight, requests));
+        let consumer = join(&config, &topics, &shared)?;
         let building = Building::default();
         Ok(Self {
+            config,
+            topics,
             consumer,
             shared,
             commands,
@@ -171,11 +183,30 @@ impl Poller {
                     }
                 }
                 Command::TopicIds(ids) => self.reopen_made_again(&ids),
+                Command::NotAMember => self.join_anew(),
                 Command::Recorded(parts) => self.commit(&parts, CommitMode::Async),
             }
         }
         if self.to_be_read_changed {
             self.read_what_is_open();
+        }
+    }
+
+    /// Leaves the client behind that lost its group without noticing, and joins with a new one. Partitions that it
+    /// still read may be somebody else's: what is in flight of them is decided by their positions.
+    fn join_anew(&mut self) {
+        tracing::warn!("Kafka does not count this worker among its group's members; it joins anew");
+        let shared = Arc::new(self.shared.without_partitions());
+        match join(&self.config, &self.topics, &shared) {
+            Ok(consumer) => {
+                self.shared.forget_all();
+                self.shared = shared;
+                self.building = Building::default();
+                let lost = std::mem::replace(&mut self.consumer, consumer);
+                // Closing waits for Kafka, and must not keep the new client from being polled.
+                std::thread::spawn(move || drop(lost));
+            }
+            Err(error) => tracing::error!(%error, "the group cannot be joined anew"),
         }
     }
 
