@@ -237,10 +237,22 @@ impl Poller {
             tracing::error!(%error, "Kafka's client does not take its partitions");
             self.to_be_read_changed = true;
         }
+        // The client keeps a partition paused that was paused when it was taken away.
+        let reading = self.reading();
         if self.paused {
-            self.paused = false;
-            self.set_paused(true);
+            self.pause(&reading)
+        } else {
+            self.resume(&reading)
         }
+    }
+
+    /// The partitions that are open.
+    fn reading(&self) -> Vec<TopicPartition> {
+        let partitions = self.shared.lock();
+        let reading = partitions
+            .iter()
+            .filter(|(_, state)| matches!(state, State::Reading { .. }));
+        reading.map(|(partition, _)| partition.clone()).collect()
     }
 
     fn resume(&self, partitions: &[TopicPartition]) {
@@ -400,13 +412,7 @@ impl Poller {
             return;
         }
         self.paused = paused;
-        let reading: Vec<TopicPartition> = self
-            .shared
-            .lock()
-            .iter()
-            .filter(|(_, state)| matches!(state, State::Reading { .. }))
-            .map(|(partition, _)| partition.clone())
-            .collect();
+        let reading = self.reading();
         if paused {
             tracing::info!("recording is slower than reading: partitions are paused");
             self.pause(&reading);
