@@ -70,6 +70,8 @@ pub trait SchemaRegistry {
 /// A client for registries that speak Confluent's API.
 pub struct ConfluentRegistry {
     url: String,
+    /// User and password in the address, with their `@`; never shown.
+    credentials: Option<String>,
     settings: SrSettings,
     http: reqwest::Client,
 }
@@ -96,7 +98,16 @@ impl ConfluentRegistry {
             .no_proxy()
             .build()
             .map_err(|error| refused(error.to_string()))?;
-        Ok(Self { url, settings, http })
+        let credentials = url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split_once('@'))
+            .map(|(credentials, _)| format!("{credentials}@"));
+        Ok(Self {
+            url,
+            credentials,
+            settings,
+            http,
+        })
     }
 
     /// Sorts an error of the client: not found, refused, or unavailable.
@@ -123,9 +134,13 @@ impl ConfluentRegistry {
     }
 
     fn unavailable(&self, reason: String) -> RegistryError {
+        let shown = |text: &str| match &self.credentials {
+            Some(credentials) => text.replace(credentials, ""),
+            None => text.to_owned(),
+        };
         RegistryError::Unavailable {
-            url: self.url.clone(),
-            reason,
+            url: shown(&self.url),
+            reason: shown(&reason),
         }
     }
 

@@ -107,7 +107,8 @@ fn has_rfc3339_shape(text: &[u8]) -> bool {
         }
         rest = &fraction[digits..];
     }
-    rest == b"Z" || matches(b"+dd:dd", rest) || matches(b"-dd:dd", rest)
+    let is_offset = matches(b"+dd:dd", rest) || matches(b"-dd:dd", rest);
+    rest == b"Z" || (is_offset && &rest[1..3] <= b"23".as_slice() && &rest[4..6] <= b"59".as_slice())
 }
 
 impl fmt::Display for Timestamp {
@@ -242,6 +243,8 @@ mod tests {
             "2201-01-01T00:00:00Z",
             "+10000-01-01T00:00:00Z",
             "2026-03-02T10:00:00.Z",
+            "2026-03-02T10:00:00+24:00",
+            "2026-03-02T10:00:00+01:60",
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }

@@ -28,7 +28,7 @@ pub enum Format {
 /// # Errors
 /// When `RUST_LOG` cannot be read.
 pub fn start(settings: &LogSettings, says_little: bool) -> Result<(), String> {
-    const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn";
+    const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn,sqlx_postgres::options=error";
     const LITTLE: &str = "error";
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter =

@@ -51,7 +51,7 @@ enum Command {
     #[command(subcommand)]
     Key(KeyCommand),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
-    #[command(after_help = "Example: redline bench --events 200000 --postgres-pid 4711 --kafka-pid 4712")]
+    #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
 }
 

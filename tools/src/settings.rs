@@ -213,9 +213,20 @@ fn explain(errors: figment::Error) -> anyhow::Error {
                 .as_ref()
                 .map_or_else(String::new, |from| format!(" (set in {})", from.name));
             let key = error.path.join(".");
+            // A syntax error quotes the line, which may hold a password.
+            let kind = error.kind.to_string();
+            let (first, last) = (
+                kind.lines().next().unwrap_or_default(),
+                kind.lines().next_back().unwrap_or_default(),
+            );
+            let kind = if first == last {
+                first.to_owned()
+            } else {
+                format!("{first}: {last}")
+            };
             match key.as_str() {
-                "" => format!("{}{place}", error.kind),
-                key => format!("{key}: {}{place}", error.kind),
+                "" => format!("{kind}{place}"),
+                key => format!("{key}: {kind}{place}"),
             }
         })
         .collect();
@@ -274,6 +285,8 @@ mod tests {
             load("[database]\nurl = \"postgres://u:hunter2@h/d\"\n[redis]\nurl = \"redis://:hunter2@h/\"")
                 .unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
+        let error = load("[database]\nurl = \"postgres://u:hunter2@h/d").unwrap_err();
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -69,13 +69,19 @@ fn to_json(record: &Listed) -> serde_json::Value {
 pub(crate) async fn retry(settings: &Settings, ids: &[i64]) -> anyhow::Result<()> {
     let pool = redline_store::pool(settings.database.url(), "quarantine", 1)?;
     let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
+    let ids: std::collections::BTreeSet<i64> = ids.iter().copied().collect();
+    // All are looked at before any is published.
+    let mut records = Vec::with_capacity(ids.len());
     for id in ids {
-        let record = quarantine::find(&pool, *id).await?;
+        let record = quarantine::find(&pool, id).await?;
         anyhow::ensure!(
             record.status == "quarantined",
             "record {id} was {} already",
             record.status
         );
+        records.push((id, record));
+    }
+    for (id, record) in records {
         let original = format!(
             "{}/{}/{}/{}",
             record.topic, record.incarnation, record.partition, record.offset
@@ -92,7 +98,7 @@ pub(crate) async fn retry(settings: &Settings, ids: &[i64]) -> anyhow::Result<()
         };
         let (partition, offset) = publisher.enqueue_when_free(outgoing, partitions).await?.await?;
         // Published first: if this process dies in between, the record is retried twice and counts once.
-        quarantine::mark_retried(&pool, *id).await?;
+        quarantine::mark_retried(&pool, id).await?;
         writeln!(
             std::io::stdout(),
             "{id} was published again to {}/{partition}/{offset}",
