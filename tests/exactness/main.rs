@@ -11,7 +11,7 @@ use std::time::Duration;
 use redline_tests::{Installation, Process, checker};
 
 /// How long the system may take to come to rest.
-const REST: Duration = Duration::from_secs(90);
+const REST: Duration = Duration::from_secs(240);
 
 /// What no order of arrival, number of partitions or number of workers may alter.
 #[derive(Clone, PartialEq, Eq)]

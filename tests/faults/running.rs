@@ -7,7 +7,7 @@ use redline_tests::{Installation, Plan, Process, until};
 use sqlx::Row as _;
 
 /// Long enough for a busy machine; a test that waits so long fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Settings of workers: many small transactions, so that a fault hits between and inside them, and short timeouts,
 /// so that what stopped is noticed soon.
