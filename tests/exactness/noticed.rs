@@ -6,7 +6,6 @@ use futures_util::FutureExt as _;
 use redline_schemas::topics::partition_of;
 use redline_tests::checker;
 use redline_tests::{Installation, Plan, Raw, rows};
-use sqlx::AssertSqlSafe;
 
 use crate::{REST, end};
 
@@ -64,7 +63,7 @@ const DAMAGES: [(&str, &str); 12] = [
 ];
 
 async fn execute(redline: &Installation, statements: &'static str) {
-    sqlx::raw_sql(AssertSqlSafe(statements))
+    sqlx::raw_sql(statements)
         .execute(&redline.pool)
         .await
         .unwrap_or_else(|error| panic!("{statements}: {error}"));

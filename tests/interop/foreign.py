@@ -7,6 +7,7 @@ It knows nothing of Redline but the contract: topics, keys, schemas in the regis
 
 import datetime
 import decimal
+import faulthandler
 import json
 import sys
 
@@ -17,6 +18,10 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 PATIENCE = 30  # seconds
+
+# The topic's own subject. By default the client would first ask the registry for associations, which only
+# Confluent's own has; Apicurio once in a while never answers that.
+SUBJECTS = {"subject.name.strategy.type": "TOPIC"}
 
 TIMES = ("observed_at", "modified_at")
 
@@ -47,7 +52,7 @@ def row(values):
 def produce(given, registry):
     """Schemas are registered by `redline migrate`, never by a producer."""
     serializer = AvroSerializer(
-        registry, conf={"auto.register.schemas": False, "use.latest.version": True}
+        registry, conf={"auto.register.schemas": False, "use.latest.version": True, **SUBJECTS}
     )
     failures = []
     producer = Producer({"bootstrap.servers": given["kafka"]})
@@ -79,7 +84,7 @@ def post(given, _):
 
 def flags(given, registry):
     """Every flag on the topic, read to its end."""
-    deserializer = AvroDeserializer(registry)
+    deserializer = AvroDeserializer(registry, conf=SUBJECTS)
     context = SerializationContext(given["topic"], MessageField.VALUE)
     consumer = Consumer(
         {
@@ -115,10 +120,12 @@ def show(value):
 
 
 def main():
+    # A script that hangs says where before its test gives up.
+    faulthandler.dump_traceback_later(2 * PATIENCE - 15, exit=True)
     action = {"produce": produce, "post": post, "flags": flags}[sys.argv[1]]
     # Fractions are decimals, as they stand in the text: no floating point.
     given = json.load(sys.stdin, parse_float=decimal.Decimal)
-    registry = SchemaRegistryClient({"url": given["registry"]})
+    registry = SchemaRegistryClient({"url": given["registry"], "timeout": PATIENCE / 3})
     json.dump(action(given, registry), sys.stdout, default=show)
 
 

@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
 /// Makes a database; answers its address.
 pub(crate) async fn create(server: &str, name: &str) -> String {
@@ -35,7 +35,7 @@ async fn execute(server: &str, statement: &str) {
     let mut connection = PgConnection::connect_with(&options(server))
         .await
         .expect("Postgres answers");
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+    sqlx::raw_sql(statement)
         .execute(&mut connection)
         .await
         .unwrap_or_else(|error| panic!("{statement}: {error}"));

@@ -18,7 +18,7 @@ use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::worker::Worker;
 use redline_producer::kafka::KafkaSettings;
 use redline_schemas::topics::Topics;
-use redline_store::sqlx::{self, AssertSqlSafe, Connection, PgConnection};
+use redline_store::sqlx::{self, Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::migrate;
@@ -235,9 +235,7 @@ async fn delete_topics(kafka: &KafkaSettings, topics: &Topics) -> anyhow::Result
 async fn execute(url: &str, statement: String) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     // The only variable part is a name that this process made.
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(&mut connection)
-        .await?;
+    sqlx::raw_sql(&statement).execute(&mut connection).await?;
     Ok(())
 }
 
