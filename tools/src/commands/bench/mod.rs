@@ -249,7 +249,7 @@ fn report(measured: &[Measured], events: u64) -> anyhow::Result<()> {
     let names: Vec<&str> = measured.first().map_or_else(Vec::new, |first| {
         first.used.iter().map(|(name, _)| name.as_str()).collect()
     });
-    write!(out, "{:16} {:>10}", "step", "events/s")?;
+    write!(out, "{:16} {:>8} {:>10}", "step", "seconds", "events/s")?;
     for name in &names {
         write!(out, " {:>14}", format!("{name} us/event"))?;
     }
@@ -257,7 +257,8 @@ fn report(measured: &[Measured], events: u64) -> anyhow::Result<()> {
     let per_event = |used: Duration| micros(used) * 10 / u128::from(events);
     for line in measured {
         let rate = u128::from(events) * 1_000_000 / micros(line.elapsed).max(1);
-        write!(out, "{:16} {rate:>10}", line.step)?;
+        let seconds = tenths(micros(line.elapsed) / 100_000);
+        write!(out, "{:16} {seconds:>8} {rate:>10}", line.step)?;
         for (_, used) in &line.used {
             write!(out, " {:>14}", tenths(per_event(used.0)))?;
         }
@@ -273,7 +274,9 @@ fn report(measured: &[Measured], events: u64) -> anyhow::Result<()> {
     let ratio = floors * 100 / cpu("worker").max(1);
     writeln!(
         out,
-        "floors (consume, decode + copy) / worker: 0.{ratio:02} of the budget; the goal is 0.60"
+        "floors (consume, decode + copy) / worker: {}.{:02} of the budget; the goal is 0.60",
+        ratio / 100,
+        ratio % 100
     )?;
     Ok(())
 }
