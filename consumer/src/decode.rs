@@ -33,12 +33,16 @@ pub fn schema_ids(
     let mut ids = BTreeSet::new();
     for part in batch {
         for record in part.records.iter().filter(|record| wanted(record)) {
-            if let Some(Ok((schema_id, _))) = record.value.as_deref().map(split_frame) {
-                ids.insert((schema_id, part.assigned.kind));
-            }
+            ids.extend(schema_id(record, part.assigned.kind));
         }
     }
     ids
+}
+
+/// The schema id that a record names, if it names one.
+pub fn schema_id(record: &RawRecord, kind: EventKind) -> Option<(u32, EventKind)> {
+    let (schema_id, _) = split_frame(record.value.as_deref()?).ok()?;
+    Some((schema_id, kind))
 }
 
 /// Whether a record was quarantined before and is published again.

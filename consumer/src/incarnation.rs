@@ -8,47 +8,16 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as ffi;
 use rdkafka::client::DefaultClientContext;
 
-/// Asks brokers for topic ids.
-#[derive(Clone)]
-pub struct Incarnations {
-    client: Arc<AdminClient<DefaultClientContext>>,
-}
-
 /// Why no topic id could be learnt. Class: try again.
 #[derive(Debug, thiserror::Error)]
 #[error("Kafka did not tell the ids of its topics: {0}")]
-pub struct NotTold(String);
-
-impl Incarnations {
-    /// Asks through this client.
-    pub fn new(client: AdminClient<DefaultClientContext>) -> Self {
-        Self {
-            client: Arc::new(client),
-        }
-    }
-
-    /// The ids of those topics that exist.
-    ///
-    /// # Errors
-    /// When no broker answered in time.
-    pub async fn of(
-        &self,
-        topics: Vec<String>,
-        timeout: Duration,
-    ) -> Result<HashMap<String, String>, NotTold> {
-        let client = Arc::clone(&self.client);
-        tokio::task::spawn_blocking(move || describe(&client, &topics, timeout))
-            .await
-            .map_err(|error| NotTold(error.to_string()))?
-    }
-}
+pub struct NotTold(pub(crate) String);
 
 /// Owns a pointer of librdkafka and gives it back.
 struct Owned<T> {
@@ -72,7 +41,11 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-fn describe(
+/// The ids of those topics that exist. Blocks its thread.
+///
+/// # Errors
+/// When no broker answered in time.
+pub(crate) fn topic_ids(
     client: &AdminClient<DefaultClientContext>,
     topics: &[String],
     timeout: Duration,

@@ -7,12 +7,16 @@
 
 pub mod batch;
 mod cache;
+pub mod cluster;
 mod decode;
+mod decoder;
 pub mod deduplicate;
 mod derivation;
 pub mod detect;
-pub mod incarnation;
+mod incarnation;
 mod kafka;
+mod opening;
+mod patience;
 mod recorder;
 pub mod relay;
 pub mod settings;

@@ -1,35 +1,41 @@
-//! Writers' schemas by id: asked for together, waited for within a budget, and a miss remembered for a while.
+//! Writers' schemas by id: asked for together, and a miss remembered for a while.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redline_schemas::EventKind;
 use redline_schemas::avro::WriterSchema;
-use redline_schemas::registry::SchemaRegistry;
+use redline_schemas::registry::{RegistryError, SchemaRegistry};
 use tokio::time::Instant;
 
 use crate::decode::{Known, Writers};
 
-/// Unknown ids are waited for at most this long …
-const PATIENCE: Duration = Duration::from_secs(30);
-/// … in every such span.
-const PATIENCE_SPAN: Duration = Duration::from_secs(60);
 /// How long an id that the registry does not know is not asked for again.
 const MISS_REMEMBERED: Duration = Duration::from_secs(600);
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause between two questions to a registry that is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Ids that are remembered; a flood of invented ones empties the memory.
+/// Ids that are remembered; beyond them only those of the present batch are.
 const MOST_IDS: usize = 10_000;
+/// Questions to the registry at once.
+const AT_ONCE: usize = 16;
+
+/// An id in a topic of this kind of events.
+pub type SchemaId = (u32, EventKind);
+
+/// Why a schema is not known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unknown {
+    /// The registry does not know the id.
+    Unregistered,
+    /// The registry does not answer.
+    Away,
+}
 
 /// Finds writers' schemas.
 pub struct WriterSchemas<R> {
     registry: R,
     known: Writers,
-    missed: Vec<(Instant, (u32, EventKind))>,
-    span_began: Option<Instant>,
-    waited: Duration,
+    missed: Vec<(Instant, SchemaId)>,
 }
 
 impl<R: SchemaRegistry> WriterSchemas<R> {
@@ -39,8 +45,6 @@ impl<R: SchemaRegistry> WriterSchemas<R> {
             registry,
             known: Writers::new(),
             missed: Vec::new(),
-            span_began: None,
-            waited: Duration::ZERO,
         }
     }
 
@@ -49,85 +53,65 @@ impl<R: SchemaRegistry> WriterSchemas<R> {
         &self.known
     }
 
-    /// Learns the schemas of these ids. A registry that is away is waited for without end; an id that it does not
-    /// know only within the budget, and then it is remembered as missing.
-    pub async fn learn(&mut self, ids: &BTreeSet<(u32, EventKind)>) {
+    /// Asks once for the schemas of those ids that are not known; answers those that still are not.
+    pub async fn learn(&mut self, ids: &BTreeSet<SchemaId>) -> BTreeMap<SchemaId, Unknown> {
         self.forget_old_misses();
-        loop {
-            let unknown: Vec<_> = ids
-                .iter()
-                .filter(|id| !self.known.contains_key(id))
-                .copied()
-                .collect();
-            if unknown.is_empty() {
-                return;
-            }
-            for id in unknown {
-                self.ask(id).await;
-            }
-            let missing: Vec<_> = ids
-                .iter()
-                .filter(|id| !self.known.contains_key(id))
-                .copied()
-                .collect();
-            if missing.is_empty() {
-                return;
-            }
-            if !self.may_wait() {
-                tracing::warn!(
-                    ?missing,
-                    "the registry does not know these schema ids; their records are quarantined"
-                );
-                for id in missing {
-                    self.known.insert(id, Known::Missing);
-                    self.missed.push((Instant::now(), id));
-                }
-                return;
-            }
-            tokio::time::sleep(PAUSE).await;
-            self.waited += PAUSE;
+        if self.known.len() + ids.len() > MOST_IDS {
+            self.known.retain(|id, _| ids.contains(id));
+            self.missed.retain(|(_, id)| ids.contains(id));
         }
+        let asked: Vec<SchemaId> = ids
+            .iter()
+            .filter(|id| !self.known.contains_key(id))
+            .copied()
+            .collect();
+        let mut unknown = BTreeMap::new();
+        for some in asked.chunks(AT_ONCE) {
+            // One that does not answer is not asked for the others.
+            if unknown.values().any(|why| *why == Unknown::Away) {
+                unknown.extend(some.iter().map(|id| (*id, Unknown::Away)));
+                continue;
+            }
+            let registry = &self.registry;
+            let answers = join_all(some.iter().map(|id| registry.schema_text(id.0))).await;
+            for (id, answer) in some.iter().zip(answers) {
+                if let Some(why) = self.keep(*id, answer) {
+                    unknown.insert(*id, why);
+                }
+            }
+        }
+        unknown
     }
 
-    /// Asks for one id until the registry answers; keeps the schema if there is one.
-    async fn ask(&mut self, (schema_id, kind): (u32, EventKind)) {
-        let mut pause = PAUSE;
-        loop {
-            match self.registry.schema_text(schema_id).await {
-                Ok(None) => return,
-                Ok(Some(text)) => {
-                    let known = match WriterSchema::new(schema_id, kind, &text) {
-                        Ok(writer) => Known::Writer(std::sync::Arc::new(writer)),
-                        Err(error) => Known::Unusable(error),
-                    };
-                    if self.known.len() >= MOST_IDS {
-                        self.known.clear();
-                        self.missed.clear();
-                    }
-                    self.known.insert((schema_id, kind), known);
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(schema_id, %error, "waiting for the schema registry");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+    /// Keeps the schema that the registry answered, or says why it is still unknown.
+    fn keep(&mut self, id: SchemaId, answer: Result<Option<String>, RegistryError>) -> Option<Unknown> {
+        match answer {
+            Ok(Some(text)) => {
+                let known = match WriterSchema::new(id.0, id.1, &text) {
+                    Ok(writer) => Known::Writer(Arc::new(writer)),
+                    Err(error) => Known::Unusable(error),
+                };
+                self.known.insert(id, known);
+                None
+            }
+            Ok(None) => Some(Unknown::Unregistered),
+            Err(error) => {
+                tracing::warn!(schema_id = id.0, %error, "waiting for the schema registry");
+                Some(Unknown::Away)
             }
         }
     }
 
-    /// Whether the budget of the present span allows another pause.
-    fn may_wait(&mut self) -> bool {
-        let began = *self.span_began.get_or_insert_with(Instant::now);
-        if began.elapsed() >= PATIENCE_SPAN {
-            self.span_began = Some(Instant::now());
-            self.waited = Duration::ZERO;
+    /// Remembers for ten minutes that the registry does not know these ids.
+    pub fn miss(&mut self, ids: &BTreeSet<SchemaId>) {
+        for id in ids {
+            self.known.insert(*id, Known::Missing);
+            self.missed.push((Instant::now(), *id));
         }
-        self.waited + PAUSE <= PATIENCE
     }
 
     /// Forgets that ids are missing: somebody publishes their records again, so they may have been registered.
-    pub fn forget_misses(&mut self, ids: &BTreeSet<(u32, EventKind)>) {
+    pub fn forget_misses(&mut self, ids: &BTreeSet<SchemaId>) {
         self.missed.retain(|(_, id)| !ids.contains(id));
         self.known
             .retain(|id, known| !(matches!(known, Known::Missing) && ids.contains(id)));
@@ -185,40 +169,61 @@ mod tests {
         })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_registry_that_is_away_is_waited_for_however_long() {
+    #[tokio::test]
+    async fn a_registry_that_is_away_is_asked_again() {
         let registry = Scripted::default();
-        *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into())), away(), away(), away()];
+        *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into())), away()];
         let mut schemas = WriterSchemas::new(&registry);
-        schemas.learn(&BTreeSet::from([ID])).await;
+        assert_eq!(schemas.learn(&BTreeSet::from([ID])).await[&ID], Unknown::Away);
+        assert!(schemas.learn(&BTreeSet::from([ID])).await.is_empty());
         assert!(matches!(schemas.known()[&ID], Known::Writer(_)));
     }
 
+    #[tokio::test]
+    async fn a_registry_that_is_away_is_not_asked_for_a_thousand_ids() {
+        let registry = Scripted::default();
+        *registry.answers.lock().unwrap() = vec![away()];
+        let ids: BTreeSet<SchemaId> = (0..1_000).map(|id| (id, EventKind::Order)).collect();
+        let unknown = WriterSchemas::new(&registry).learn(&ids).await;
+        assert_eq!(unknown.len(), 1_000);
+        assert_eq!(*registry.asked.lock().unwrap(), AT_ONCE);
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn an_unknown_id_is_asked_for_thirty_seconds_a_minute_and_then_remembered_for_ten_minutes() {
+    async fn a_miss_is_remembered_for_ten_minutes_or_until_a_record_is_published_again() {
         let registry = Scripted::default();
         let mut schemas = WriterSchemas::new(&registry);
-        let began = Instant::now();
-        schemas.learn(&BTreeSet::from([ID])).await;
-        assert_eq!(began.elapsed(), PATIENCE);
+        let ids = BTreeSet::from([ID]);
+        assert_eq!(schemas.learn(&ids).await[&ID], Unknown::Unregistered);
+        schemas.miss(&ids);
+        assert!(schemas.learn(&ids).await.is_empty());
         assert!(matches!(schemas.known()[&ID], Known::Missing));
-
-        let asked = *registry.asked.lock().unwrap();
-        schemas.learn(&BTreeSet::from([ID])).await;
         assert_eq!(
             *registry.asked.lock().unwrap(),
-            asked,
+            1,
             "a miss is not asked for again"
         );
 
-        // Another unknown id in the same minute finds the budget used up.
-        let second = Instant::now();
-        schemas.learn(&BTreeSet::from([(8, EventKind::Order)])).await;
-        assert_eq!(second.elapsed(), Duration::ZERO);
+        schemas.forget_misses(&ids);
+        assert_eq!(schemas.learn(&ids).await[&ID], Unknown::Unregistered);
+        schemas.miss(&ids);
 
         tokio::time::advance(MISS_REMEMBERED).await;
         *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into()))];
+        assert!(schemas.learn(&ids).await.is_empty());
+        assert!(matches!(schemas.known()[&ID], Known::Writer(_)));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_ids_does_not_push_out_those_of_its_own_batch() {
+        let registry = Scripted::default();
+        *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into()))];
+        let mut schemas = WriterSchemas::new(&registry);
         schemas.learn(&BTreeSet::from([ID])).await;
+        let flood: BTreeSet<SchemaId> = (1_000..12_000).map(|id| (id, EventKind::Order)).collect();
+        schemas.miss(&flood);
+        schemas.learn(&BTreeSet::from([ID, (8, EventKind::Order)])).await;
+        assert_eq!(schemas.known().len(), 1);
         assert!(matches!(schemas.known()[&ID], Known::Writer(_)));
     }
 }

@@ -61,8 +61,12 @@ pub(super) enum State {
     Opening,
     /// Opened again after this instant.
     Waiting(Instant),
-    /// Open, and read from here on.
-    Reading { assigned: Arc<Assigned>, next: i64 },
+    /// Open, and read from here on; not before the instant, when it is held up.
+    Reading {
+        assigned: Arc<Assigned>,
+        next: i64,
+        held_until: Option<Instant>,
+    },
 }
 
 /// State that the rebalance callback shares with the thread that polls; both are the same thread.
@@ -102,6 +106,20 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, State>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partitions that are open and not held, each with the offset to read next.
+    pub(super) fn reading(&self) -> Vec<(TopicPartition, i64)> {
+        let partitions = self.lock();
+        let reading = partitions.iter().filter_map(|(partition, state)| match state {
+            State::Reading {
+                next,
+                held_until: None,
+                ..
+            } => Some((partition.clone(), *next)),
+            _ => None,
+        });
+        reading.collect()
     }
 
     pub(super) fn ask(&self, request: Request) {

@@ -54,7 +54,12 @@ impl Building {
 pub(super) fn take(shared: &Shared, building: &mut Building, message: &BorrowedMessage<'_>) {
     let partition = (message.topic().to_owned(), message.partition());
     let mut partitions = shared.lock();
-    let Some(State::Reading { assigned, next }) = partitions.get_mut(&partition) else {
+    let Some(State::Reading {
+        assigned,
+        next,
+        held_until: None,
+    }) = partitions.get_mut(&partition)
+    else {
         return;
     };
     let offset = message.offset();

@@ -38,6 +38,8 @@ pub enum Command {
     NotOpened(TopicPartition),
     /// What was read from a partition cannot be recorded; it is opened again.
     Reopen(Arc<Assigned>),
+    /// A partition is read again from this offset, after this instant.
+    Hold(Arc<Assigned>, i64, Instant),
     /// The ids that topics have now.
     TopicIds(HashMap<String, String>),
     /// Kafka answers, and for a minute it has not counted this worker among the group's members.
@@ -156,14 +158,22 @@ impl Poller {
     /// Polls until it is told to stop; then lets what is in flight be recorded and leaves the group.
     pub fn run(mut self) {
         while !self.stop.is_cancelled() {
-            self.obey_commands();
-            self.reopen_waiting();
+            self.obey();
             self.poll();
             if self.building.is_ready(&self.settings) {
                 self.hand_over();
             }
         }
         self.leave();
+    }
+
+    /// Does what it was told since, and what is due; then the client reads what it shall.
+    fn obey(&mut self) {
+        self.obey_commands();
+        self.end_waits();
+        if self.to_be_read_changed {
+            self.read_what_is_open();
+        }
     }
 
     fn obey_commands(&mut self) {
@@ -182,13 +192,11 @@ impl Poller {
                         self.reopen(partition);
                     }
                 }
+                Command::Hold(assigned, offset, until) => self.hold(&assigned, offset, until),
                 Command::TopicIds(ids) => self.reopen_made_again(&ids),
                 Command::NotAMember => self.join_anew(),
                 Command::Recorded(parts) => self.commit(&parts, CommitMode::Async),
             }
-        }
-        if self.to_be_read_changed {
-            self.read_what_is_open();
         }
     }
 
@@ -215,7 +223,11 @@ impl Poller {
         match self.shared.lock().get_mut(&(topic.clone(), partition)) {
             Some(state @ State::Opening) => {
                 tracing::info!(topic, partition, offset = next, "reading goes on");
-                *state = State::Reading { assigned, next };
+                *state = State::Reading {
+                    assigned,
+                    next,
+                    held_until: None,
+                };
                 self.to_be_read_changed = true;
             }
             // It was revoked, or assigned anew, while it was being opened.
@@ -223,46 +235,53 @@ impl Poller {
         }
     }
 
-    /// Gives the client exactly the partitions that are open, each with the offset to read next. Seeking would be
-    /// less work for it, but it refuses that for as long as it finds a partition's old offset out of range.
-    fn read_what_is_open(&mut self) {
-        self.to_be_read_changed = false;
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), state) in self.shared.lock().iter() {
-            if let State::Reading { next, .. } = state {
-                let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));
-            }
-        }
-        if let Err(error) = self.consumer.assign(&list) {
-            tracing::error!(%error, "Kafka's client does not take its partitions");
+    /// Stops reading a partition for a while; what was read of it beyond this offset is discarded.
+    fn hold(&mut self, held: &Arc<Assigned>, offset: i64, until: Instant) {
+        let partition = (held.ledger.topic.clone(), held.ledger.partition);
+        if let Some(State::Reading {
+            assigned,
+            next,
+            held_until,
+        }) = self.shared.lock().get_mut(&partition)
+            && Arc::ptr_eq(assigned, held)
+        {
+            (*next, *held_until) = (offset, Some(until));
+            self.building.discard(&partition);
             self.to_be_read_changed = true;
         }
+    }
+
+    /// Gives the client exactly the partitions that are open and not held, each with the offset to read next. Seeking
+    /// would be less work for it, but it refuses that for as long as it finds a partition's old offset out of range.
+    fn read_what_is_open(&mut self) {
+        self.to_be_read_changed = false;
+        let reading = self.shared.reading();
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), next) in &reading {
+            let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));
+        }
+        if let Err(error) = self.consumer.assign(&list) {
+            // Whatever it goes on to read, it does not read what it was told to.
+            tracing::error!(%error, "Kafka's client does not take its partitions");
+            self.join_anew();
+            return;
+        }
         // The client keeps a partition paused that was paused when it was taken away.
-        let reading = self.reading();
         if self.paused {
-            self.pause(&reading)
+            self.pause(&list);
         } else {
-            self.resume(&reading)
+            self.resume(&list);
         }
     }
 
-    /// The partitions that are open.
-    fn reading(&self) -> Vec<TopicPartition> {
-        let partitions = self.shared.lock();
-        let reading = partitions
-            .iter()
-            .filter(|(_, state)| matches!(state, State::Reading { .. }));
-        reading.map(|(partition, _)| partition.clone()).collect()
-    }
-
-    fn resume(&self, partitions: &[TopicPartition]) {
-        if let Err(error) = self.consumer.resume(&list_of(partitions)) {
+    fn resume(&self, partitions: &TopicPartitionList) {
+        if let Err(error) = self.consumer.resume(partitions) {
             tracing::warn!(%error, "partitions could not be resumed");
         }
     }
 
-    fn pause(&self, partitions: &[TopicPartition]) {
-        if let Err(error) = self.consumer.pause(&list_of(partitions)) {
+    fn pause(&self, partitions: &TopicPartitionList) {
+        if let Err(error) = self.consumer.pause(partitions) {
             tracing::warn!(%error, "partitions could not be paused");
         }
     }
@@ -310,12 +329,20 @@ impl Poller {
         }
     }
 
-    fn reopen_waiting(&mut self) {
+    /// Opens partitions that waited long enough, and reads those again that were held long enough.
+    fn end_waits(&mut self) {
         let now = Instant::now();
         for (partition, state) in self.shared.lock().iter_mut() {
-            if matches!(state, State::Waiting(again) if *again <= now) {
-                *state = State::Opening;
-                self.shared.ask(Request::Open(partition.clone()));
+            match state {
+                State::Waiting(again) if *again <= now => {
+                    *state = State::Opening;
+                    self.shared.ask(Request::Open(partition.clone()));
+                }
+                State::Reading { held_until, .. } if held_until.is_some_and(|until| until <= now) => {
+                    *held_until = None;
+                    self.to_be_read_changed = true;
+                }
+                _ => {}
             }
         }
     }
@@ -393,8 +420,7 @@ impl Poller {
                         return;
                     }
                     self.set_paused(true);
-                    self.obey_commands();
-                    self.reopen_waiting();
+                    self.obey();
                     self.poll();
                 }
             }
@@ -412,12 +438,13 @@ impl Poller {
             return;
         }
         self.paused = paused;
-        let reading = self.reading();
+        let reading = self.shared.reading();
+        let list = list_of(reading.iter().map(|(partition, _)| partition));
         if paused {
             tracing::info!("recording is slower than reading: partitions are paused");
-            self.pause(&reading);
+            self.pause(&list);
         } else {
-            self.resume(&reading);
+            self.resume(&list);
         }
     }
 

@@ -1,13 +1,9 @@
 //! `redline position`: where reading stands, and the operator's choices for stopped partitions.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
-use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
-use redline_consumer::incarnation::Incarnations;
-use redline_consumer::worker::describe;
-use redline_store::positions::{self, KafkaPartition, Listed};
+use redline_consumer::cluster::Cluster;
+use redline_store::positions::{self, Listed};
 
 use crate::settings::Settings;
 
@@ -100,17 +96,9 @@ pub(crate) async fn choose(
         .ok()
         .filter(|user| !user.is_empty())
         .unwrap_or_else(|| "operator".to_owned());
-    let admin = || -> anyhow::Result<AdminClient<DefaultClientContext>> {
-        Ok(settings.kafka.client_config().create()?)
-    };
-    let incarnations = Incarnations::new(admin()?);
-    let client = Arc::new(admin()?);
+    let cluster = Cluster::new(&settings.kafka)?;
     for partition in partitions {
-        let kafka: KafkaPartition = describe(&incarnations, &client, &(topic.to_owned(), partition))
-            .await
-            .map_err(|reason| {
-                anyhow::anyhow!("partition {partition} of {topic} cannot be described: {reason}")
-            })?;
+        let kafka = cluster.describe(topic, partition).await?;
         let next = match choice {
             Choice::Restart => positions::restart(&pool, &kafka, &by).await?,
             Choice::AcceptGap => positions::accept_gap(&pool, &kafka, &by).await?,

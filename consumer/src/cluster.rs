@@ -1,0 +1,103 @@
+//! Kafka as those see it who read nothing: the ids of topics, the bounds of logs, the members of groups.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use redline_producer::kafka::KafkaSettings;
+use redline_store::positions::KafkaPartition;
+
+use crate::incarnation::{NotTold, topic_ids};
+
+/// How long Kafka may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a partition could not be described. Class: try again; topics and partitions may still be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Kafka did not tell the topic's id.
+    #[error(transparent)]
+    NotTold(#[from] NotTold),
+    /// There is no such topic.
+    #[error("the topic {0} does not exist")]
+    NoTopic(String),
+    /// The topic has fewer partitions.
+    #[error("the topic {0} has no partition {1}")]
+    NoPartition(String, i32),
+    /// Kafka did not tell the bounds of the log.
+    #[error("Kafka did not tell where the log of partition {1} of {0} starts and ends: {2}")]
+    NoBounds(String, i32, String),
+}
+
+/// A client that asks. Clones share it.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl Cluster {
+    /// A client; it connects by itself and does not fail when Kafka is away.
+    ///
+    /// # Errors
+    /// When a property is wrong.
+    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        let client = Arc::new(settings.client_config().create()?);
+        Ok(Self { client })
+    }
+
+    /// The ids of those topics that exist.
+    ///
+    /// # Errors
+    /// When no broker answered in time.
+    pub async fn topic_ids(&self, topics: Vec<String>) -> Result<HashMap<String, String>, NotTold> {
+        let client = Arc::clone(&self.client);
+        tokio::task::spawn_blocking(move || topic_ids(&client, &topics, PATIENCE))
+            .await
+            .map_err(|error| NotTold(error.to_string()))?
+    }
+
+    /// A partition as Kafka has it now.
+    ///
+    /// # Errors
+    /// When Kafka does not answer or has no such partition.
+    pub async fn describe(&self, topic: &str, partition: i32) -> Result<KafkaPartition, ClusterError> {
+        let mut ids = self.topic_ids(vec![topic.to_owned()]).await?;
+        let topic_id = ids
+            .remove(topic)
+            .ok_or_else(|| ClusterError::NoTopic(topic.to_owned()))?;
+        let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+        let bounds =
+            tokio::task::spawn_blocking(move || client.inner().fetch_watermarks(&name, partition, PATIENCE));
+        let not_told = |reason: String| ClusterError::NoBounds(topic.to_owned(), partition, reason);
+        let (log_start, log_end) = bounds
+            .await
+            .map_err(|error| not_told(error.to_string()))?
+            .map_err(|error| match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                    ClusterError::NoPartition(topic.to_owned(), partition)
+                }
+                _ => not_told(error.to_string()),
+            })?;
+        Ok(KafkaPartition {
+            topic: topic.to_owned(),
+            topic_id,
+            partition,
+            log_start,
+            log_end,
+        })
+    }
+
+    /// Whether a client is a member of a group; none when Kafka does not say.
+    pub async fn is_member(&self, group: &str, client_id: &str) -> Option<bool> {
+        let (client, group, client_id) = (Arc::clone(&self.client), group.to_owned(), client_id.to_owned());
+        let asked = tokio::task::spawn_blocking(move || {
+            let list = client.inner().fetch_group_list(Some(&group), PATIENCE).ok()?;
+            let mut members = list.groups().iter().flat_map(|group| group.members());
+            Some(members.any(|member| member.client_id() == client_id))
+        });
+        asked.await.ok().flatten()
+    }
+}
