@@ -22,9 +22,16 @@ pub enum RelayError {
     /// Postgres.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Kafka.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
+    /// Kafka, about one message.
+    #[error("message {outbox_id} of the outbox, for the topic {topic}: {error}")]
+    Publish {
+        /// Its number.
+        outbox_id: i64,
+        /// Where it goes.
+        topic: String,
+        /// What Kafka says.
+        error: PublishError,
+    },
 }
 
 impl RelayError {
@@ -32,7 +39,7 @@ impl RelayError {
         match self {
             Self::Store(error) => error.class() == Class::Stop,
             // A message that Kafka refuses would be refused for ever, and everything behind it would wait.
-            Self::Publish(error) => error.class() != redline_producer::publisher::Class::TryAgain,
+            Self::Publish { error, .. } => error.class() != redline_producer::publisher::Class::TryAgain,
         }
     }
 }
@@ -108,24 +115,33 @@ async fn turn(
 
 /// Publishes in order and waits for every acknowledgement, also after one failed: nothing is left in flight. A key
 /// that comes again waits until everything before it is acknowledged, so a failure cannot swap its messages.
-async fn publish(publisher: &Publisher, waiting: &[Waiting]) -> Result<(), PublishError> {
-    let mut deliveries: Vec<Delivery> = Vec::with_capacity(waiting.len());
+async fn publish(publisher: &Publisher, waiting: &[Waiting]) -> Result<(), RelayError> {
+    let mut in_flight: Vec<(&Waiting, Delivery)> = Vec::with_capacity(waiting.len());
     let mut keys_in_flight = HashSet::new();
-    for Waiting { message, .. } in waiting {
-        if !keys_in_flight.insert((&message.topic, &message.key)) {
-            settle(&mut deliveries).await?;
+    for one in waiting {
+        let Message { topic, key, .. } = &one.message;
+        if !keys_in_flight.insert((topic, key)) {
+            settle(&mut in_flight).await?;
             keys_in_flight.clear();
-            keys_in_flight.insert((&message.topic, &message.key));
+            keys_in_flight.insert((topic, key));
         }
-        match enqueue(publisher, message).await {
-            Ok(delivery) => deliveries.push(delivery),
+        match enqueue(publisher, &one.message).await {
+            Ok(delivery) => in_flight.push((one, delivery)),
             Err(error) => {
-                let _ = settle(&mut deliveries).await;
-                return Err(error);
+                let _ = settle(&mut in_flight).await;
+                return Err(about(one, error));
             }
         }
     }
-    settle(&mut deliveries).await
+    settle(&mut in_flight).await
+}
+
+fn about(waiting: &Waiting, error: PublishError) -> RelayError {
+    RelayError::Publish {
+        outbox_id: waiting.outbox_id,
+        topic: waiting.message.topic.clone(),
+        error,
+    }
 }
 
 async fn enqueue(publisher: &Publisher, message: &Message) -> Result<Delivery, PublishError> {
@@ -140,12 +156,12 @@ async fn enqueue(publisher: &Publisher, message: &Message) -> Result<Delivery, P
 }
 
 /// Waits for all deliveries; answers the first failure.
-async fn settle(deliveries: &mut Vec<Delivery>) -> Result<(), PublishError> {
+async fn settle(in_flight: &mut Vec<(&Waiting, Delivery)>) -> Result<(), RelayError> {
     let mut first_failure = Ok(());
-    for delivery in deliveries.drain(..) {
-        let delivered = delivery.await.map(|_| ());
+    for (waiting, delivery) in in_flight.drain(..) {
+        let delivered = delivery.await;
         if first_failure.is_ok() {
-            first_failure = delivered;
+            first_failure = delivered.map(|_| ()).map_err(|error| about(waiting, error));
         }
     }
     first_failure

@@ -74,6 +74,9 @@ pub enum PublishError {
         limit: String,
     },
     /// Class: refused.
+    #[error("the record is larger than its topic takes; raise the topic's max.message.bytes")]
+    TooLargeForTopic,
+    /// Class: refused.
     #[error("Kafka refuses the record: {0}")]
     Refused(String),
     /// Not allowed, wrongly set, or a state from which this client cannot go on. Class: stop.
@@ -86,7 +89,7 @@ impl PublishError {
     pub fn class(&self) -> Class {
         match self {
             Self::QueueFull | Self::Away(_) | Self::UnknownTopic(_) => Class::TryAgain,
-            Self::TooLarge { .. } | Self::Refused(_) => Class::Refused,
+            Self::TooLarge { .. } | Self::TooLargeForTopic | Self::Refused(_) => Class::Refused,
             Self::Stop(_) => Class::Stop,
         }
     }
@@ -177,11 +180,8 @@ impl Publisher {
             // Topics are made by `redline migrate`; one that Kafka makes on the way has the wrong settings.
             .set("allow.auto.create.topics", "false");
         let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
-        let context = Reports {
-            message_max_bytes: message_max_bytes.clone(),
-        };
         let producer = config
-            .create_with_context(context)
+            .create_with_context(Reports)
             .map_err(|error| PublishError::Stop(error.to_string()))?;
         Ok(Self {
             producer: Arc::new(producer),
@@ -352,9 +352,7 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
 }
 
 /// Takes librdkafka's reports to those who wait for them, and its log lines to ours.
-struct Reports {
-    message_max_bytes: String,
-}
+struct Reports;
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -382,7 +380,11 @@ impl ProducerContext for Reports {
     fn delivery(&self, report: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
         let answer = match report {
             Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, _)) => Err(sort(error, &self.message_max_bytes)),
+            // The client's own limit was kept before.
+            Err((error, _)) => Err(match sort(error, "") {
+                PublishError::TooLarge { .. } => PublishError::TooLargeForTopic,
+                error => error,
+            }),
         };
         // Nobody waits any more: a request that was broken off.
         let _ = sender.send(answer);

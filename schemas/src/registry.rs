@@ -83,10 +83,16 @@ impl ConfluentRegistry {
     /// When the address cannot be used.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, RegistryError> {
         let url = url.trim_end_matches('/').to_owned();
+        // The address may hold a password and is not repeated.
         let refused = |reason: String| RegistryError::Refused {
-            what: format!("the address {url}"),
+            what: "this address".to_owned(),
             reason,
         };
+        match reqwest::Url::parse(&url) {
+            Ok(parsed) if ["http", "https"].contains(&parsed.scheme()) => {}
+            Ok(_) => return Err(refused("http:// or https:// is expected".to_owned())),
+            Err(error) => return Err(refused(error.to_string())),
+        }
         let mut builder = SrSettings::new_builder(url.clone());
         let settings = builder
             .set_timeout(timeout)

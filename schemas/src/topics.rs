@@ -37,6 +37,38 @@ impl Default for Topics {
 }
 
 impl Topics {
+    /// Checks that the names can be those of topics, and differ.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what is expected.
+    pub fn check(&self) -> Result<(), String> {
+        let named = [
+            ("rows", &self.rows),
+            ("payouts", &self.payouts),
+            ("orders", &self.orders),
+            ("facts", &self.facts),
+            ("flagged", &self.flagged),
+            ("quarantine", &self.quarantine),
+        ];
+        let is_legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+        for (index, (key, name)) in named.iter().enumerate() {
+            if !(1..=249).contains(&name.len())
+                || !name.chars().all(is_legal)
+                || [".", ".."].contains(&name.as_str())
+            {
+                return Err(format!(
+                    "topics.{key} is {name:?}; a topic's name has 1 to 249 letters, digits, `.`, `_` and `-`"
+                ));
+            }
+            if let Some((other, _)) = named[..index].iter().find(|(_, taken)| taken == name) {
+                return Err(format!(
+                    "topics.{key} and topics.{other} are both {name:?}; each needs a topic of its own"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The topic of a kind of events.
     pub fn of(&self, kind: EventKind) -> &str {
         match kind {

@@ -33,7 +33,7 @@ pub enum StoreError {
     #[error("Postgres did not answer in time")]
     Silent,
     /// What Postgres or the way to it says.
-    #[error("Postgres: {0}")]
+    #[error("Postgres: {}", words(.0))]
     Database(#[from] sqlx::Error),
     /// A migration that failed.
     #[error("a migration of the database failed: {0}")]
@@ -55,14 +55,16 @@ impl StoreError {
 
     /// Whether it says that the schema, or a part of it, is not there: `redline migrate` has not run.
     pub fn is_not_migrated(&self) -> bool {
-        let Self::Database(sqlx::Error::Database(error)) = self else {
-            return false;
-        };
-        // Undefined schema, table, column, function.
-        matches!(
-            error.code().as_deref(),
-            Some("3F000" | "42P01" | "42703" | "42883")
-        )
+        matches!(self, Self::Database(error) if is_not_migrated(error))
+    }
+
+    /// Whether Postgres did not answer at all.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Silent => true,
+            Self::Database(error) => is_unreachable(error),
+            _ => false,
+        }
     }
 
     /// What to do about it.
@@ -72,6 +74,34 @@ impl StoreError {
             Self::Damaged { .. } | Self::Refused(_) | Self::Migration(_) => Class::Stop,
             Self::Database(error) => class_of(error),
         }
+    }
+}
+
+fn is_not_migrated(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    // Undefined schema, table, column, function.
+    matches!(
+        error.code().as_deref(),
+        Some("3F000" | "42P01" | "42703" | "42883")
+    )
+}
+
+/// Whether Postgres did not answer at all.
+pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+}
+
+/// The error in words that name the fix where there is one.
+pub(crate) fn words(error: &sqlx::Error) -> String {
+    match error {
+        error if is_not_migrated(error) => {
+            format!(
+                "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
+            )
+        }
+        error => error.to_string(),
     }
 }
 

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
+use crate::error::{is_unreachable, words};
+
 /// What keys can open.
 pub const SCOPES: [&str; 4] = ["rows", "facts", "approvals", "read"];
 /// Bytes of a key's id, which is written in hexadecimal.
@@ -40,8 +42,23 @@ pub enum KeyError {
     #[error("there is no key named `{0}` that could be revoked")]
     NotFound(String),
     /// Class: try again.
-    #[error("the keys cannot be reached: {0}")]
+    #[error("the keys cannot be read or written: {}", words(.0))]
     Database(#[from] sqlx::Error),
+}
+
+impl KeyError {
+    /// Whether what was asked for could never be done, whatever is recorded.
+    pub fn is_misuse(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownScope(_) | Self::NoScope | Self::BadName | Self::BadSource
+        )
+    }
+
+    /// Whether Postgres did not answer at all.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Database(error) if is_unreachable(error))
+    }
 }
 
 /// A key's whole text. It prints as `(hidden)`; [`KeyText::reveal`] is for the one place that shows it.

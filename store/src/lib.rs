@@ -51,12 +51,30 @@ impl Default for Timeouts {
 /// # Errors
 /// When the address cannot be read; the address itself may hold a password and is not repeated.
 pub fn options(url: &str, role: &str) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(url).map_err(|_| {
+    let refused = || {
         StoreError::Refused("the database address is not of the form postgres://user@host/database".into())
-    })?;
+    };
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(refused());
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|_| refused())?;
     Ok(options
         .application_name(&format!("redline-{role}"))
         .log_statements(tracing::log::LevelFilter::Trace))
+}
+
+/// Where an address leads, without user and password: `host:port/database`.
+///
+/// # Errors
+/// When the address cannot be read.
+pub fn place(url: &str) -> Result<String, StoreError> {
+    let options = options(url, "place")?;
+    let (host, port) = (options.get_host(), options.get_port());
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    Ok(format!("{host}:{port}/{database}"))
 }
 
 /// A pool for queries and commands. It connects when it is first used.
@@ -97,6 +115,21 @@ pub async fn recording_connection(
         Ok(connected) => Ok(connected?),
         Err(_) => Err(StoreError::Silent),
     }
+}
+
+/// Holds off whoever else migrates, until the connection is closed.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn migrate_alone(url: &str) -> Result<PgConnection, StoreError> {
+    /// "redline" in ASCII.
+    const LOCK: i64 = 0x0072_6564_6c69_6e65;
+    let mut connection = PgConnection::connect_with(&options(url, "migrate")?).await?;
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
 }
 
 /// Brings the database up to this version. Idempotent; answers the number of migrations that are in place.

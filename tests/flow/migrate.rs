@@ -81,18 +81,99 @@ async fn a_breaking_schema_is_refused_with_the_registrys_reason() {
 }
 
 #[tokio::test]
-async fn a_compacted_topic_of_flags_is_refused() {
-    let redline = Plan::new("compacted").unmigrated().await;
-    let flagged = redline.topics.flagged.clone();
-    redline
-        .kafka
-        .create_topic(&flagged, 1, &[("cleanup.policy", "compact")])
-        .await;
+async fn two_who_migrate_at_once_both_succeed() {
+    let redline = Plan::new("at-once").unmigrated().await;
+    let (one, other) = tokio::join!(redline.run(&["migrate"]), redline.run(&["migrate"]));
+    for ended in [one, other] {
+        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    }
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_would_lose_records_is_refused_with_its_setting() {
+    let redline = Plan::new("unfit").unmigrated().await;
+    let topics = redline.topics.clone();
+    let unfit = [
+        (&topics.rows, "cleanup.policy", "compact"),
+        (&topics.flagged, "cleanup.policy", "compact,delete"),
+        (&topics.quarantine, "max.message.bytes", "1000000"),
+    ];
+    for (topic, setting, value) in unfit {
+        redline.kafka.create_topic(topic, 1, &[(setting, value)]).await;
+    }
     let ended = redline.run(&["migrate"]).await;
     assert_eq!(ended.code, 1, "{}{}", ended.stdout, ended.stderr);
+    for (topic, setting, _) in unfit {
+        let mut reasons = ended.stderr.split("topic ");
+        let named = reasons.any(|reason| reason.starts_with(topic) && reason.contains(setting));
+        assert!(named, "{topic} and {setting} are named: {}", ended.stderr);
+    }
     assert!(
-        ended.stderr.contains(&flagged) && ended.stderr.contains("cleanup.policy"),
-        "topic and setting are named: {}",
+        ended.stdout.contains(&format!("{} was made", topics.payouts)),
+        "what was done is said: {}",
+        ended.stdout
+    );
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn commands_before_migrate_name_it() {
+    let redline = Plan::new("too-early").unmigrated().await;
+    for command in [
+        &["key", "list"][..],
+        &["position", "list"],
+        &["quarantine", "list"],
+        &["relay"],
+    ] {
+        let ended = redline.run(command).await;
+        assert_eq!(ended.code, 1, "{command:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("run `redline migrate`"),
+            "{command:?}: {}",
+            ended.stderr
+        );
+    }
+    redline.remove().await;
+}
+
+#[tokio::test]
+async fn what_can_never_be_used_exits_with_2_and_a_postgres_that_is_away_with_1_and_its_address() {
+    let redline = Plan::new("misuse").unmigrated().await;
+    let key = ["key", "create", "x", "--scope", "everything"];
+    let list = ["key", "list"];
+    for (arguments, variables, part) in [
+        (&key[..], &[][..], "`everything` is no scope"),
+        (
+            &list,
+            &[("REDLINE_WORK__BATCH_RECORDS", "0")],
+            "work.batch_records is 0",
+        ),
+        (
+            &list,
+            &[("REDLINE_TOPICS__FACTS", "x y")],
+            "topics.facts is \"x y\"",
+        ),
+        (
+            &list,
+            &[("DATABASE_URL", "mysql://u:hunter2@h/d")],
+            "database.url",
+        ),
+    ] {
+        let ended = redline.run_with(arguments, variables).await;
+        assert_eq!(ended.code, 2, "{arguments:?} {variables:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(part) && !ended.stderr.contains("hunter2"),
+            "{}",
+            ended.stderr
+        );
+    }
+    let away = [("DATABASE_URL", "postgres://u:hunter2@127.0.0.1:9/away")];
+    let ended = redline.run_with(&list, &away).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("127.0.0.1:9/away") && !ended.stderr.contains("hunter2"),
+        "{}",
         ended.stderr
     );
     redline.remove().await;

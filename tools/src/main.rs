@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use redline_store::StoreError;
+use redline_store::keys::KeyError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -170,17 +172,61 @@ async fn main() -> ExitCode {
         Ok(Ending::Found) => ExitCode::from(3),
         Err(error) => {
             use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "redline: {error:#}");
-            ExitCode::FAILURE
+            let _ = writeln!(std::io::stderr(), "redline: {}", told(&error));
+            let is_misuse = error.downcast_ref::<Misuse>().is_some();
+            ExitCode::from(if is_misuse { 2 } else { 1 })
         }
     }
 }
 
+/// An error with its causes, each said once: some errors say their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |told, cause| {
+            if told.is_empty() {
+                cause
+            } else if told.contains(&cause) {
+                told
+            } else {
+                format!("{told}: {cause}")
+            }
+        })
+}
+
+/// Arguments or settings that can never be used, whatever runs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(pub(crate) String);
+
 async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
-    let settings = Settings::load(arguments.config.as_deref())?;
+    let settings =
+        Settings::load(arguments.config.as_deref()).map_err(|error| Misuse(format!("{error:#}")))?;
     let says_little = matches!(arguments.command, Command::Bench(_));
-    redline_telemetry::logs::start(&settings.log, says_little).map_err(anyhow::Error::msg)?;
-    match arguments.command {
+    redline_telemetry::logs::start(&settings.log, says_little).map_err(Misuse)?;
+    let place = redline_store::place(settings.database.url())?;
+    obey(arguments.command, settings).await.map_err(|error| {
+        if is_without_postgres(&error) {
+            let fix = format!("Postgres at {place} does not answer; look at it, and at database.url");
+            return error.context(fix);
+        }
+        error
+    })
+}
+
+fn is_without_postgres(error: &anyhow::Error) -> bool {
+    let is_store = error
+        .downcast_ref::<StoreError>()
+        .is_some_and(StoreError::is_unreachable);
+    let is_keys = error
+        .downcast_ref::<KeyError>()
+        .is_some_and(KeyError::is_unreachable);
+    is_store || is_keys
+}
+
+async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
+    match command {
         Command::Migrate => migrate::run(&settings).await?,
         Command::Ingest => ingest::run(&settings, told_to_stop()?).await?,
         Command::Work => work::run(settings, told_to_stop()?).await?,

@@ -183,6 +183,9 @@ impl Settings {
 
     fn check(&self) -> anyhow::Result<()> {
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.topics.check().map_err(anyhow::Error::msg)?;
+        redline_store::options(self.database.url(), "settings").context("database.url")?;
+        self.registry.client()?;
         let MigrateSettings {
             partitions,
             replication_factor,
@@ -276,6 +279,24 @@ mod tests {
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_type_cannot_say_is_checked_and_named() {
+        for (text, part) in [
+            ("[topics]\nrows = \"\"", "topics.rows is \"\""),
+            ("[topics]\nrows = \"a b\"", "topics.rows is \"a b\""),
+            (
+                "[topics]\nfacts = \"redline.rows\"",
+                "topics.facts and topics.rows are both",
+            ),
+            ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "database.url: "),
+            ("[registry]\nurl = \"nowhere\"", "registry.url "),
+            ("[migrate]\npartitions = 0", "migrate.partitions is 0"),
+        ] {
+            let error = format!("{:#}", load(text).unwrap().check().unwrap_err());
+            assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use redline_store::keys;
 use redline_store::sqlx::PgPool;
 
+use crate::Misuse;
 use crate::settings::Settings;
 
 fn pool(settings: &Settings) -> anyhow::Result<PgPool> {
@@ -18,7 +19,12 @@ pub(crate) async fn create(
     scopes: &[String],
     source: Option<&str>,
 ) -> anyhow::Result<()> {
-    let key = keys::create(&pool(settings)?, name, scopes, source).await?;
+    let key = keys::create(&pool(settings)?, name, scopes, source)
+        .await
+        .map_err(|error| match error.is_misuse() {
+            true => anyhow::Error::from(Misuse(error.to_string())),
+            false => error.into(),
+        })?;
     writeln!(std::io::stdout(), "{}", key.reveal())?;
     Ok(())
 }

@@ -50,12 +50,9 @@ async fn migrate(
     not_judged: &[String],
     out: &mut (impl std::io::Write + Send),
 ) -> anyhow::Result<()> {
-    for line in register_schemas(settings).await? {
-        writeln!(out, "{line}")?;
-    }
-    for line in make_topics(settings).await? {
-        writeln!(out, "{line}")?;
-    }
+    let alone = redline_store::migrate_alone(settings.database.url()).await?;
+    register_schemas(settings, out).await?;
+    make_topics(settings, out).await?;
     let migrations = redline_store::migrate(settings.database.url()).await?;
     writeln!(
         out,
@@ -75,6 +72,7 @@ async fn migrate(
             "rules: there are recorded rules already; {rules_name} was left alone"
         )?;
     }
+    drop(alone);
     Ok(())
 }
 
@@ -82,10 +80,9 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-async fn register_schemas(settings: &Settings) -> anyhow::Result<Vec<String>> {
+async fn register_schemas(settings: &Settings, out: &mut (impl std::io::Write + Send)) -> anyhow::Result<()> {
     let topics = &settings.topics;
     let registry = settings.registry.client()?;
-    let mut lines = Vec::new();
     for (topic, schema) in [
         (&topics.rows, avro::ROW_SCHEMA),
         (&topics.payouts, avro::PAYOUT_SCHEMA),
@@ -95,14 +92,15 @@ async fn register_schemas(settings: &Settings) -> anyhow::Result<Vec<String>> {
     ] {
         let subject = subject(topic);
         let schema_id = registry.register(&subject, schema).await?;
-        lines.push(format!(
+        writeln!(
+            out,
             "schema: {subject} is registered as {schema_id}, FULL_TRANSITIVE"
-        ));
+        )?;
     }
-    Ok(lines)
+    Ok(())
 }
 
-async fn make_topics(settings: &Settings) -> anyhow::Result<Vec<String>> {
+async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)) -> anyhow::Result<()> {
     let topics = &settings.topics;
     let admin: AdminClient<DefaultClientContext> = settings.kafka.client_config().create()?;
     let options = AdminOptions::new()
@@ -134,42 +132,62 @@ async fn make_topics(settings: &Settings) -> anyhow::Result<Vec<String>> {
         .create_topics(&wanted, &options)
         .await
         .context("Kafka cannot be reached (kafka.bootstrap_servers)")?;
-    let mut lines = Vec::new();
+    let mut refusals = Vec::new();
     for result in results {
         match result {
-            Ok(name) => lines.push(format!(
-                "topic: {name} was made with {} partitions",
-                settings.migrate.partitions
-            )),
+            Ok(name) => writeln!(
+                out,
+                "topic: {name} was made with {} partition{}",
+                settings.migrate.partitions,
+                if settings.migrate.partitions == 1 { "" } else { "s" }
+            )?,
             Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => {
-                lines.push(format!("topic: {name} is there already"))
+                writeln!(out, "topic: {name} is there already")?;
             }
-            Err((name, code)) => bail!("topic {name} cannot be made: {code}"),
+            Err((name, code)) => refusals.push(format!("topic {name} cannot be made: {code}")),
         }
     }
-    refuse_compaction(&admin, &topics.flagged, &options).await?;
-    Ok(lines)
-}
-
-/// Flags of one entity share a key: compaction would drop all but the latest.
-async fn refuse_compaction(
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &str,
-    options: &AdminOptions,
-) -> anyhow::Result<()> {
-    let described = admin
-        .describe_configs([&ResourceSpecifier::Topic(topic)], options)
-        .await?;
-    for resource in described {
-        let resource =
-            resource.map_err(|code| anyhow::anyhow!("topic {topic} cannot be described: {code}"))?;
-        let policy = resource
-            .get("cleanup.policy")
-            .and_then(|entry| entry.value.as_deref())
-            .unwrap_or("delete");
-        if policy.contains("compact") {
-            bail!("topic {topic} is compacted, which would lose flags; set its cleanup.policy to delete");
-        }
+    for name in names {
+        let least_bytes =
+            (name == &topics.quarantine).then_some(settings.migrate.quarantine_max_message_bytes);
+        refusals.extend(unfit(&admin, name, least_bytes, &options).await?);
+    }
+    if !refusals.is_empty() {
+        bail!("{}", refusals.join("; "));
     }
     Ok(())
+}
+
+/// Why a topic cannot be used as it is set: compaction would drop all but the latest record of a key; a quarantined
+/// record is larger than the record it holds.
+async fn unfit(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &str,
+    least_bytes: Option<u32>,
+    options: &AdminOptions,
+) -> anyhow::Result<Vec<String>> {
+    let described = admin
+        .describe_configs([&ResourceSpecifier::Topic(topic)], options)
+        .await
+        .with_context(|| format!("the settings of topic {topic} cannot be read"))?;
+    let mut reasons = Vec::new();
+    for resource in described.into_iter().flatten() {
+        let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
+        if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+            reasons.push(format!(
+                "topic {topic} is compacted, which loses all but the latest record of a key; set its cleanup.policy \
+                 to delete"
+            ));
+        }
+        let bytes = value("max.message.bytes").and_then(|text| text.parse::<u32>().ok());
+        if let (Some(bytes), Some(least)) = (bytes, least_bytes)
+            && bytes < least
+        {
+            reasons.push(format!(
+                "topic {topic} takes records of {bytes} bytes at most; set its max.message.bytes to {least} \
+                 (migrate.quarantine_max_message_bytes) or more"
+            ));
+        }
+    }
+    Ok(reasons)
 }
