@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use apache_avro::Schema;
+use apache_avro::error::Details;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
@@ -220,7 +221,8 @@ impl WriterSchema {
         read: impl FnOnce(&GenericDatumReader<'_>, &mut &[u8]) -> apache_avro::AvroResult<T>,
     ) -> Result<T, DecodeError> {
         let mut rest = datum;
-        let value = read(&self.reader, &mut rest).map_err(|error| self.not_decodable(&error.to_string()))?;
+        let value =
+            read(&self.reader, &mut rest).map_err(|error| self.not_decodable(&plain_words(&error)))?;
         if rest.is_empty() {
             return Ok(value);
         }
@@ -238,6 +240,29 @@ impl WriterSchema {
             schema_id: self.schema_id,
             reason,
         }
+    }
+}
+
+/// What is wrong with a datum, without the decoder's own terms.
+fn plain_words(error: &apache_avro::Error) -> String {
+    match error.details() {
+        Details::ReadBoolean(_)
+        | Details::ReadBytes(_)
+        | Details::ReadString(_)
+        | Details::ReadDouble(_)
+        | Details::ReadFloat(_)
+        | Details::ReadFixed(..)
+        | Details::ReadVariableIntegerBytes(_) => "it ends too early".to_owned(),
+        Details::MemoryAllocation { .. }
+        | Details::IntegerOverflow
+        | Details::ConvertI64ToUsize(..)
+        | Details::ConvertU64ToUsize(..) => "a length in it is negative or too great".to_owned(),
+        Details::ConvertToUtf8(_) | Details::ConvertToUtf8Error(_) => "a text in it is not UTF-8".to_owned(),
+        Details::BoolValue(byte) => format!("true or false is written as {byte}, which is neither 1 nor 0"),
+        Details::GetUnionVariant { index, num_variants } => {
+            format!("a union has {num_variants} members, and number {index} is named")
+        }
+        other => other.to_string(),
     }
 }
 

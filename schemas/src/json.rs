@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::amount::Amount;
+use crate::amount::{Amount, AmountError};
 use crate::check::{FieldError, MAX_COLUMNS};
 use crate::row::ColumnValue;
 use crate::time::{Date, Timestamp};
@@ -65,8 +65,9 @@ impl<'a> Fields<'a> {
     /// Text, or absent.
     pub(crate) fn optional_text(&mut self, name: &str) -> Result<Option<String>, FieldError> {
         self.take(name)
-            .map(|value| json_text(value).ok_or_else(|| self.error(name, "is not text in quotes")))
+            .map(|value| json_text(value).unwrap_or_else(|| Err("is not text in quotes".to_owned())))
             .transpose()
+            .map_err(|reason| self.error(name, reason))
     }
 
     /// Text that must be there.
@@ -106,10 +107,10 @@ impl<'a> Fields<'a> {
         let value = self.take(name);
         let value = self.required(name, value)?;
         let amount = match json_text(value) {
-            Some(text) => text.parse(),
-            None => Amount::from_json_number(value),
+            Some(text) => text.and_then(|text| text.parse().map_err(|error: AmountError| error.to_string())),
+            None => Amount::from_json_number(value).map_err(|error| error.to_string()),
         };
-        amount.map_err(|error| self.error(name, error.to_string()))
+        amount.map_err(|reason| self.error(name, reason))
     }
 
     /// An instant, or absent.
@@ -215,6 +216,9 @@ fn members(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, String> {
             Ok(members)
         }
     }
+    if !text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok() {
+        return Err("is not a JSON object".to_owned());
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let members = reader.deserialize_map(Members).map_err(|error| explain(&error))?;
     reader.end().map_err(|error| explain(&error))?;
@@ -230,21 +234,23 @@ fn explain(error: &serde_json::Error) -> String {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The text of a JSON string; none for any other value.
-fn json_text(raw: &str) -> Option<String> {
+fn json_text(raw: &str) -> Option<Result<String, String>> {
+    // The rest of its syntax was checked when it was cut out.
+    let half_a_pair =
+        |_| "holds half of a surrogate pair, which is no character; send both halves".to_owned();
     raw.starts_with('"')
-        .then(|| serde_json::from_str(raw).ok())
-        .flatten()
+        .then(|| serde_json::from_str(raw).map_err(half_a_pair))
 }
 
 /// A JSON number is an amount, a JSON string is text.
 fn column_value(raw: &str) -> Result<ColumnValue, String> {
+    if let Some(text) = json_text(raw) {
+        return text.map(ColumnValue::Text);
+    }
     match raw.as_bytes().first() {
         Some(b'n') => Ok(ColumnValue::Null),
         Some(b't') => Ok(ColumnValue::Boolean(true)),
         Some(b'f') => Ok(ColumnValue::Boolean(false)),
-        Some(b'"') => json_text(raw)
-            .map(ColumnValue::Text)
-            .ok_or_else(|| "is no valid text".to_owned()),
         Some(b'-' | b'0'..=b'9') => Amount::from_json_number(raw)
             .map(ColumnValue::Amount)
             .map_err(|error| error.to_string()),

@@ -147,6 +147,11 @@ fn each_field_that_is_not_as_the_contract_says_is_named() {
             "`columns.Foreman` contains the character U+0000",
         ),
         (
+            "B. Lee",
+            "B\\ud800Lee",
+            "`columns.Foreman` holds half of a surrogate pair, which is no character; send both halves",
+        ),
+        (
             "\"op\"",
             "\"colour\":1,\"op\"",
             "`colour` is no field of this event",
@@ -161,6 +166,33 @@ fn each_field_that_is_not_as_the_contract_says_is_named() {
         assert!(ROW.contains(from), "{from}");
         let error = Event::from_json(EventKind::Row, &ROW.replacen(from, to, 1)).expect_err(message);
         assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn json_that_is_no_object_is_called_so() {
+    for json in ["null", " 1 ", "\"text\"", "[{}]", "true"] {
+        let error = Event::from_json(EventKind::Row, json).expect_err(json);
+        assert_eq!(error.reason, "is not a JSON object", "{json}");
+    }
+}
+
+#[test]
+fn bytes_that_do_not_follow_their_schema_are_refused_in_plain_words() {
+    let writer = WriterSchema::new(9, EventKind::Order, avro::ORDER_SCHEMA).expect("it parses");
+    let refusal = |datum: &[u8]| writer.decode(datum).expect_err("it is broken").to_string();
+    for (datum, words) in [
+        (&[][..], "it ends too early"),
+        (&[200, 1, b'x'], "it ends too early"),
+        (&[1], "a length in it is negative or too great"),
+        (
+            &[0xfe, 0xff, 0xff, 0xff, 0x0f],
+            "a length in it is negative or too great",
+        ),
+        (&[4, 0xff, 0xfe], "a text in it is not UTF-8"),
+    ] {
+        let refusal = refusal(datum);
+        assert!(refusal.ends_with(&format!(": {words}")), "{datum:?}: {refusal}");
     }
 }
 

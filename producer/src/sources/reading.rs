@@ -93,6 +93,9 @@ impl Shape {
         let plain: Box<dyn Read + Send> = if self.path.as_os_str() == "-" {
             Box::new(std::io::stdin())
         } else {
+            if self.path.is_dir() {
+                return Err(std::io::Error::other("it is a folder; name a file"));
+            }
             Box::new(std::fs::File::open(&self.path)?)
         };
         Ok(match self.gzip {

@@ -50,12 +50,16 @@ pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: 
 
 fn tell(summary: &Summary, file: &Path, out: &mut impl std::io::Write) -> std::io::Result<()> {
     for error in summary.errors.iter().take(SHOWN_ERRORS) {
+        let field = if error.field.is_empty() {
+            "the line"
+        } else {
+            &error.field
+        };
         writeln!(
             out,
-            "{}: line {}: {} {}",
+            "{}: line {}: {field} {}",
             file.display(),
             error.line,
-            error.field,
             error.reason
         )?;
     }
