@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 
 use crate::cluster::make_rows_again;
-use crate::running::{PATIENCE, SMALL_BATCHES, recorded, wait_midway};
+use crate::running::{PATIENCE, SMALL_BATCHES, recorded, small_batches_and, wait_midway};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
 
@@ -205,5 +205,28 @@ async fn a_topic_made_again_while_workers_are_recording_it_stops_them() {
     make_rows_again(&mut redline).await;
     // The source sends all of it again: what the old topic still held is lost.
     redline.produce_rows(&events).await;
+    stop_then_restart(redline, roles, &[]).await;
+}
+
+#[tokio::test]
+async fn what_a_worker_fetched_from_a_topic_made_again_is_not_recorded_under_the_old_name() {
+    let _turn = beside_another().await;
+    let mut redline = Plan::new("again-behind").make().await;
+    let events = stream();
+    // This worker does not look at Kafka's topics by itself: all it notices, it notices by what it fetches.
+    let blind = small_batches_and(&[
+        ("REDLINE_WORK__STOPPED_RECHECK_SECONDS", "3600"),
+        ("REDLINE_WORK__SESSION_TIMEOUT_MILLISECONDS", "30000"),
+    ]);
+    let (relay, worker) = (redline.relay(), redline.start("work", &blind));
+    redline.produce_rows(&events[..events.len() / 3]).await;
+    redline.wait_recorded(PATIENCE).await;
+    worker.stop();
+    make_rows_again(&mut redline).await;
+    redline.produce_rows(&events).await;
+    worker.cont();
+    wait_stopped(&redline).await;
+    redline.stop(vec![worker]).await;
+    let roles = vec![relay, redline.start("work", SMALL_BATCHES)];
     stop_then_restart(redline, roles, &[]).await;
 }

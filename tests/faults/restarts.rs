@@ -1,14 +1,18 @@
-//! A service that everybody uses is restarted in the middle. These tests run alone.
+//! A service that everybody uses is restarted or stands still in the middle. These tests run alone.
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::time::Duration;
 
-use redline_tests::Services;
+use redline_tests::{Installation, Services};
 
 use crate::cluster::wait_for_kafka;
 use crate::running::{SMALL_BATCHES, for_two_workers, wait_midway};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::alone;
+
+/// Longer than the session of [`SMALL_BATCHES`], and than what waits for Kafka's answers about itself.
+const BEYOND_TIMEOUTS: Duration = Duration::from_secs(8);
 
 /// Runs a command of the harness, such as `restart postgres`.
 pub(crate) async fn harness(arguments: &[&str]) {
@@ -41,14 +45,14 @@ pub(crate) fn is_ours(service: &str) -> bool {
     ours
 }
 
-#[tokio::test]
-async fn postgres_that_crashes_and_is_restarted_in_the_middle_changes_nothing() {
-    if !is_ours("postgres") {
+/// Lets two workers record the stream while a service of ours is disturbed; then all must be as if nothing had happened.
+async fn disturbed(service: &str, name: &str, disturb: impl AsyncFnOnce(&Installation, usize)) {
+    if !is_ours(service) {
         return;
     }
     let _turn = alone().await;
     undisturbed().await;
-    let redline = for_two_workers("postgres", 4).await;
+    let redline = for_two_workers(name, 4).await;
     let events = stream();
     redline.produce_rows(&events).await;
     let roles = vec![
@@ -57,36 +61,45 @@ async fn postgres_that_crashes_and_is_restarted_in_the_middle_changes_nothing() 
         redline.start("work", SMALL_BATCHES),
     ];
     wait_midway(&redline, 500, events.len()).await;
-    harness(&["restart", "postgres", "--immediate"]).await;
-    wait_midway(&redline, 1_500, events.len()).await;
-    harness(&["restart", "postgres"]).await;
-    wait_midway(&redline, 2_500, events.len()).await;
-    harness(&["restart", "postgres", "--immediate"]).await;
+    disturb(&redline, events.len()).await;
     assert_undisturbed(redline, roles).await;
 }
 
 #[tokio::test]
+async fn postgres_that_crashes_and_is_restarted_in_the_middle_changes_nothing() {
+    disturbed("postgres", "postgres", async |redline, of| {
+        harness(&["restart", "postgres", "--immediate"]).await;
+        wait_midway(redline, 1_500, of).await;
+        harness(&["restart", "postgres"]).await;
+        wait_midway(redline, 2_500, of).await;
+        harness(&["restart", "postgres", "--immediate"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn kafka_that_is_restarted_or_crashes_in_the_middle_changes_nothing() {
-    if !is_ours("kafka") {
-        return;
-    }
-    let _turn = alone().await;
-    undisturbed().await;
-    let redline = for_two_workers("kafka", 4).await;
-    let events = stream();
-    redline.produce_rows(&events).await;
-    let roles = vec![
-        redline.relay(),
-        redline.start("work", SMALL_BATCHES),
-        redline.start("work", SMALL_BATCHES),
-    ];
-    wait_midway(&redline, 500, events.len()).await;
-    harness(&["restart", "kafka"]).await;
-    wait_for_kafka(&redline).await;
-    wait_midway(&redline, 1_500, events.len()).await;
-    harness(&["restart", "kafka", "--immediate"]).await;
-    wait_for_kafka(&redline).await;
-    assert_undisturbed(redline, roles).await;
+    disturbed("kafka", "kafka", async |redline, of| {
+        harness(&["restart", "kafka"]).await;
+        wait_for_kafka(redline).await;
+        wait_midway(redline, 1_500, of).await;
+        harness(&["restart", "kafka", "--immediate"]).await;
+        wait_for_kafka(redline).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kafka_that_stands_still_for_longer_than_every_timeout_changes_nothing() {
+    disturbed("kafka", "kafka-still", async |redline, of| {
+        for at_least in [1_500, 2_500] {
+            harness(&["pause", "kafka"]).await;
+            tokio::time::sleep(BEYOND_TIMEOUTS).await;
+            harness(&["resume", "kafka"]).await;
+            wait_midway(redline, at_least, of).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

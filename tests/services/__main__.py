@@ -40,10 +40,10 @@ def parse_arguments():
     run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     run_parser.set_defaults(function=do_run)
 
-    for action in ("stop", "start", "restart"):
+    for action in ("stop", "start", "restart", "pause", "resume"):
         fault = commands.add_parser(action, help=f"{action} one service of the running `run`")
         fault.add_argument("service", choices=list(VARIABLES))
-        if action != "start":
+        if action in ("stop", "restart"):
             fault.add_argument("--immediate", action="store_true", help="as in a crash")
         fault.set_defaults(function=do_fault, action=action, immediate=False)
 

@@ -1,4 +1,4 @@
-"""`stop`, `start` and `restart` of a service while `run` is running.
+"""`stop`, `start`, `restart`, `pause` and `resume` of a service while `run` is running.
 
 The harness must stay the parent of every service: it waits for the exits, and the services die with it.
 So these commands ask it, through a Unix socket in its folder.
@@ -60,12 +60,10 @@ class Control:
         if service not in self.services:
             raise Failure(f"{service} is the one that {VARIABLES[service]} named, not the harness's")
         chosen = self.services[service]
-        if action == "start":
-            await chosen.start()
-        elif action == "stop":
-            await chosen.stop(immediate)
-        else:
-            await chosen.restart(immediate)
+        if action in ("stop", "restart"):
+            await getattr(chosen, action)(immediate)
+        elif action in ("start", "pause", "resume"):
+            await getattr(chosen, action)()
 
 
 def ask(action, service, immediate):

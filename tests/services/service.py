@@ -91,6 +91,18 @@ class Service:
             await self._stop(immediate)
             await self._start()
 
+    async def pause(self):
+        """It stands still, and its connections stay open."""
+        self._signal_running(signal.SIGSTOP)
+
+    async def resume(self):
+        self._signal_running(signal.SIGCONT)
+
+    def _signal_running(self, number):
+        if not self.is_running():
+            raise Failure(f"{self.name} is not running")
+        self.process.send_signal(number)
+
     def is_running(self):
         return self.process is not None and self.process.poll() is None
 
@@ -129,6 +141,7 @@ class Service:
         self._stop_watching()  # this end is wanted
         if self.is_running():
             self.process.send_signal(self.crash_signal if immediate else self.stop_signal)
+            self.process.send_signal(signal.SIGCONT)  # one that stands still would not hear it
             # Its port and its data are free again only when the process is gone.
             if await wait(self.process, STOP_LIMIT) is None:
                 report(f"{self.name} did not stop within {STOP_LIMIT} s and is killed")
