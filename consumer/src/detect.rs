@@ -17,7 +17,7 @@ use redline_store::entities::Entity;
 use redline_store::record::{AcceptedVersion, EntityUpdate, Outcome, RecordOutcome};
 
 use crate::batch::{Assigned, Batch, Body, Decoded, Sighting};
-use crate::derivation::Derivation;
+use crate::derivation::{Derivation, Derived};
 
 /// Where a record stands in a batch: part, record.
 pub type Slot = (usize, usize);
@@ -111,12 +111,8 @@ impl<'a> Detection<'a> {
             outcomes: default_outcomes(self.batch),
             ..Detected::default()
         };
-        for (key, mut work) in self.work {
-            if let Some(derivation) = work.derivation.take() {
-                work.finish_derivation(derivation, key, self.rules, &mut detected);
-            } else {
-                work.finish(key, &mut detected);
-            }
+        for (key, work) in self.work {
+            work.finish(key, self.rules, &mut detected);
         }
         detected
     }
@@ -186,38 +182,16 @@ impl Work {
         derivation
     }
 
-    fn finish(self, key: EntityKey, detected: &mut Detected) {
-        set_outcomes(&self.slots, &mut detected.outcomes);
-        if self.accepted.is_empty() {
-            return self.untouched(key, detected);
-        }
-        let (entity, revision) = self.known.unzip();
-        detected.entities.push(EntityUpdate {
-            key,
-            entity,
-            revision: revision.unwrap_or(0),
-            state: self.state,
-            accepted: self.accepted,
-            observed_earlier: Vec::new(),
-            changes: self.findings.changes,
-            derived_again: false,
-            flags: self.findings.flags,
-        });
-    }
-
-    fn finish_derivation(
-        mut self,
-        derivation: Derivation,
-        key: EntityKey,
-        rules: &RuleBook,
-        detected: &mut Detected,
-    ) {
-        let derived = derivation.finish(rules);
-        for (slot, outcome) in &mut self.slots {
-            if derived.accepted_slots.contains(slot) {
-                *outcome = Outcome::Accepted;
-            }
-        }
+    fn finish(mut self, key: EntityKey, rules: &RuleBook, detected: &mut Detected) {
+        let derived_again = self.derivation.is_some();
+        let derived = match self.derivation.take() {
+            Some(derivation) => self.finish_derivation(derivation, rules),
+            None => Derived {
+                findings: std::mem::take(&mut self.findings),
+                accepted: std::mem::take(&mut self.accepted),
+                ..Derived::default()
+            },
+        };
         set_outcomes(&self.slots, &mut detected.outcomes);
         if derived.accepted.is_empty() && derived.observed_earlier.is_empty() {
             return self.untouched(key, detected);
@@ -227,13 +201,25 @@ impl Work {
             key,
             entity,
             revision: revision.unwrap_or(0),
-            state: derived.state,
+            state: if derived_again { derived.state } else { self.state },
             accepted: derived.accepted,
             observed_earlier: derived.observed_earlier,
             changes: derived.findings.changes,
-            derived_again: true,
-            flags: revise(&self.flags, derived.findings.flags),
+            derived_again,
+            flags: derived.findings.flags,
         });
+    }
+
+    /// What the entity's whole history comes to, its flags as revisions of those that are recorded.
+    fn finish_derivation(&mut self, derivation: Derivation, rules: &RuleBook) -> Derived {
+        let mut derived = derivation.finish(rules);
+        for (slot, outcome) in &mut self.slots {
+            if derived.accepted_slots.contains(slot) {
+                *outcome = Outcome::Accepted;
+            }
+        }
+        derived.findings.flags = revise(&self.flags, derived.findings.flags);
+        derived
     }
 
     /// The batch brought nothing new: the entity is as it was known.

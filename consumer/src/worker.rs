@@ -24,9 +24,9 @@ use crate::batch::{Batch, Decoded, RawRecord};
 use crate::cluster::Cluster;
 use crate::decoder::Decoder;
 use crate::deduplicate::Marks;
-use crate::kafka::{Command, InFlight, Poller, Request};
+use crate::kafka::{Channels, Command, InFlight, Poller, Request};
 use crate::opening::{Member, open_partitions, watch_kafka};
-use crate::recorder::{Destinations, Errand, RecordError, Recorder};
+use crate::recorder::{Destinations, Errand, Links, RecordError, Recorder};
 use crate::settings::WorkSettings;
 use crate::writers::WriterSchemas;
 
@@ -110,12 +110,13 @@ where
         let poller = Poller::new(
             config,
             &topics,
-            commands_in,
-            requests,
-            raw,
-            Arc::clone(&in_flight),
             self.settings.clone(),
-            tokio::runtime::Handle::current(),
+            Channels {
+                commands: commands_in,
+                requests,
+                batches: raw,
+            },
+            Arc::clone(&in_flight),
             stop.clone(),
         )?;
         let recorder = Recorder::new(
@@ -129,9 +130,11 @@ where
                 flag_schema_id,
             },
             self.topics,
-            commands.clone(),
-            Arc::clone(&in_flight),
-            stop.clone(),
+            Links {
+                commands: commands.clone(),
+                in_flight: Arc::clone(&in_flight),
+                stop: stop.clone(),
+            },
         );
 
         let recording = tokio::spawn(recorder.run(decoded_in, errands_in));

@@ -8,6 +8,7 @@
 //! Kafka's committed offsets are never read.
 mod assignment;
 mod building;
+mod reading;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,6 +98,16 @@ fn join(
     Ok(consumer)
 }
 
+/// The thread's ends of channels.
+pub struct Channels {
+    /// What it is told.
+    pub commands: mpsc::Receiver<Command>,
+    /// What it asks.
+    pub requests: tokio::sync::mpsc::UnboundedSender<Request>,
+    /// What it has read.
+    pub batches: tokio::sync::mpsc::Sender<Batch<RawRecord>>,
+}
+
 /// The thread's own things.
 pub struct Poller {
     config: ClientConfig,
@@ -115,28 +126,21 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Subscribes to topics.
+    /// Subscribes to topics. Must be called within a runtime.
     ///
     /// # Errors
     /// When a property is wrong.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, each a channel or setting of its own"
-    )]
     pub fn new(
         config: ClientConfig,
         topics: &[&str],
-        commands: mpsc::Receiver<Command>,
-        requests: tokio::sync::mpsc::UnboundedSender<Request>,
-        batches: tokio::sync::mpsc::Sender<Batch<RawRecord>>,
-        in_flight: Arc<InFlight>,
         settings: WorkSettings,
-        runtime: Handle,
+        channels: Channels,
+        in_flight: Arc<InFlight>,
         stop: CancellationToken,
     ) -> Result<Self, KafkaError> {
         let config = consumer_config(config, &settings);
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        let shared = Arc::new(Shared::new(in_flight, requests));
+        let shared = Arc::new(Shared::new(in_flight, channels.requests));
         let consumer = join(&config, &topics, &shared)?;
         let building = Building::default();
         Ok(Self {
@@ -144,9 +148,9 @@ impl Poller {
             topics,
             consumer,
             shared,
-            commands,
-            batches,
-            runtime,
+            commands: channels.commands,
+            batches: channels.batches,
+            runtime: Handle::current(),
             settings,
             stop,
             building,
@@ -215,135 +219,6 @@ impl Poller {
                 std::thread::spawn(move || drop(lost));
             }
             Err(error) => tracing::error!(%error, "the group cannot be joined anew"),
-        }
-    }
-
-    fn begin_reading(&mut self, assigned: Arc<Assigned>, next: i64) {
-        let (topic, partition) = (assigned.ledger.topic.clone(), assigned.ledger.partition);
-        match self.shared.lock().get_mut(&(topic.clone(), partition)) {
-            Some(state @ State::Opening) => {
-                tracing::info!(topic, partition, offset = next, "reading goes on");
-                *state = State::Reading {
-                    assigned,
-                    next,
-                    held_until: None,
-                };
-                self.to_be_read_changed = true;
-            }
-            // It was revoked, or assigned anew, while it was being opened.
-            _ => assigned.give_up(),
-        }
-    }
-
-    /// Stops reading a partition for a while; what was read of it beyond this offset is discarded.
-    fn hold(&mut self, held: &Arc<Assigned>, offset: i64, until: Instant) {
-        let partition = (held.ledger.topic.clone(), held.ledger.partition);
-        if let Some(State::Reading {
-            assigned,
-            next,
-            held_until,
-        }) = self.shared.lock().get_mut(&partition)
-            && Arc::ptr_eq(assigned, held)
-        {
-            (*next, *held_until) = (offset, Some(until));
-            self.building.discard(&partition);
-            self.to_be_read_changed = true;
-        }
-    }
-
-    /// Gives the client exactly the partitions that are open and not held, each with the offset to read next. Seeking
-    /// would be less work for it, but it refuses that for as long as it finds a partition's old offset out of range.
-    fn read_what_is_open(&mut self) {
-        self.to_be_read_changed = false;
-        let reading = self.shared.reading();
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), next) in &reading {
-            let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));
-        }
-        if let Err(error) = self.consumer.assign(&list) {
-            // Whatever it goes on to read, it does not read what it was told to.
-            tracing::error!(%error, "Kafka's client does not take its partitions");
-            self.join_anew();
-            return;
-        }
-        // The client keeps a partition paused that was paused when it was taken away.
-        if self.paused {
-            self.pause(&list);
-        } else {
-            self.resume(&list);
-        }
-    }
-
-    fn resume(&self, partitions: &TopicPartitionList) {
-        if let Err(error) = self.consumer.resume(partitions) {
-            tracing::warn!(%error, "partitions could not be resumed");
-        }
-    }
-
-    fn pause(&self, partitions: &TopicPartitionList) {
-        if let Err(error) = self.consumer.pause(partitions) {
-            tracing::warn!(%error, "partitions could not be paused");
-        }
-    }
-
-    /// Whether a partition is still read under this opening of it.
-    fn is_reading(&self, partition: &TopicPartition, opened: &Arc<Assigned>) -> bool {
-        match self.shared.lock().get(partition) {
-            Some(State::Reading { assigned, .. }) => Arc::ptr_eq(assigned, opened),
-            _ => false,
-        }
-    }
-
-    /// Discards what was read of a partition and opens it again, after a heartbeat: when somebody else records it,
-    /// this worker may have been expelled from the group, and must learn that before it makes itself the owner.
-    fn reopen(&mut self, partition: TopicPartition) {
-        let heartbeat = Duration::from_millis(u64::from(self.settings.session_timeout_milliseconds) / 3);
-        let mut partitions = self.shared.lock();
-        let Some(state) = partitions.get_mut(&partition) else {
-            return;
-        };
-        if let State::Reading { assigned, .. } = state {
-            assigned.give_up();
-            *state = State::Waiting(Instant::now() + heartbeat);
-            drop(partitions);
-            self.building.discard(&partition);
-            self.to_be_read_changed = true;
-        }
-    }
-
-    /// Opens what was read from topics that have another id now: nothing arrives from a topic that was made again
-    /// and is shorter than the old one, so nothing else would tell.
-    fn reopen_made_again(&mut self, ids: &HashMap<String, String>) {
-        let made_again: Vec<TopicPartition> = self
-            .shared
-            .lock()
-            .iter()
-            .filter(|((topic, _), state)| match state {
-                State::Reading { assigned, .. } => ids.get(topic) != Some(&assigned.topic_id),
-                State::Opening | State::Waiting(_) => false,
-            })
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        for partition in made_again {
-            self.reopen(partition);
-        }
-    }
-
-    /// Opens partitions that waited long enough, and reads those again that were held long enough.
-    fn end_waits(&mut self) {
-        let now = Instant::now();
-        for (partition, state) in self.shared.lock().iter_mut() {
-            match state {
-                State::Waiting(again) if *again <= now => {
-                    *state = State::Opening;
-                    self.shared.ask(Request::Open(partition.clone()));
-                }
-                State::Reading { held_until, .. } if held_until.is_some_and(|until| until <= now) => {
-                    *held_until = None;
-                    self.to_be_read_changed = true;
-                }
-                _ => {}
-            }
         }
     }
 
@@ -431,21 +306,6 @@ impl Poller {
             permit.send(batch);
         }
         self.set_paused(false);
-    }
-
-    fn set_paused(&mut self, paused: bool) {
-        if self.paused == paused {
-            return;
-        }
-        self.paused = paused;
-        let reading = self.shared.reading();
-        let list = list_of(reading.iter().map(|(partition, _)| partition));
-        if paused {
-            tracing::info!("recording is slower than reading: partitions are paused");
-            self.pause(&list);
-        } else {
-            self.resume(&list);
-        }
     }
 
     /// Lets what is in flight be recorded, tells Kafka, and leaves the group.

@@ -5,33 +5,32 @@
 //! writer changed an entity, then detect again; the position moved, then the batch is discarded and the partition
 //! opened again; Postgres is in trouble, then wait, reconnect and try again; anything else stops the worker.
 
+mod partitions;
+mod recording;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use redline_domain::finding::Ledger;
 use redline_domain::rules::RuleBook;
-use redline_schemas::avro::{SCHEMAS, encode};
-use redline_schemas::{ContentHash, EntityKey, Timestamp};
+use redline_schemas::{ContentHash, EntityKey};
 use redline_store::entities::{self, Entity, Probable};
-use redline_store::outbox::Message;
-use redline_store::positions::{self, KafkaPartition, Opened, Stopped};
-use redline_store::quarantine::Quarantined;
-use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording, record};
+use redline_store::positions::{self, KafkaPartition};
+use redline_store::record::record;
 use redline_store::sqlx::{Connection, PgConnection};
 use redline_store::{Class, StoreError, flags, history, recording_connection};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::batch::{Assigned, Batch, Body, Decoded, Refusal};
+use self::recording::recording;
+use crate::batch::{Assigned, Batch, Body, Decoded};
 use crate::cache::EntityCache;
 use crate::deduplicate::Marks;
 use crate::detect::{Detected, Detection, Slot, sightings};
 use crate::kafka::{Command, InFlight, TopicPartition};
 use crate::settings::WorkSettings;
-use crate::sums;
 
 /// Why recording ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +66,17 @@ pub struct Destinations {
     pub flag_schema_id: u32,
 }
 
+/// How the recorder hears and is heard.
+#[derive(Clone)]
+pub struct Links {
+    /// To the Kafka side.
+    pub commands: Sender<Command>,
+    /// Batches that are not settled yet.
+    pub in_flight: Arc<InFlight>,
+    /// Cancelled when the worker is to stop.
+    pub stop: CancellationToken,
+}
+
 /// The one who records.
 pub struct Recorder<M> {
     database_url: String,
@@ -78,16 +88,13 @@ pub struct Recorder<M> {
     rules: RuleBook,
     destinations: Destinations,
     topics: redline_schemas::topics::Topics,
-    commands: Sender<Command>,
-    in_flight: Arc<InFlight>,
-    stop: CancellationToken,
+    links: Links,
     /// Why partitions are stopped, as far as it was said.
     told_stopped: HashMap<TopicPartition, String>,
 }
 
 impl<M: Marks> Recorder<M> {
     /// A recorder that is not connected yet.
-    #[expect(clippy::too_many_arguments, reason = "one call, each a part of its own")]
     pub fn new(
         database_url: String,
         settings: WorkSettings,
@@ -95,9 +102,7 @@ impl<M: Marks> Recorder<M> {
         rules: RuleBook,
         destinations: Destinations,
         topics: redline_schemas::topics::Topics,
-        commands: Sender<Command>,
-        in_flight: Arc<InFlight>,
-        stop: CancellationToken,
+        links: Links,
     ) -> Self {
         Self {
             cache: EntityCache::new(settings.cache_bytes),
@@ -110,9 +115,7 @@ impl<M: Marks> Recorder<M> {
             rules,
             destinations,
             topics,
-            commands,
-            in_flight,
-            stop,
+            links,
         }
     }
 
@@ -149,75 +152,11 @@ impl<M: Marks> Recorder<M> {
             .ok_or_else(|| StoreError::Refused("no connection".to_owned()))
     }
 
-    async fn run_errand(&mut self, errand: Errand) -> Result<(), RecordError> {
-        match errand {
-            Errand::Open(kafka) => self.open(kafka).await,
-            Errand::Release(assigned, done) => {
-                let owner = self.owner;
-                if let Some(connection) = self.connection.as_mut() {
-                    // Not released is harmless: the next owner ends this connection.
-                    if let Err(error) = positions::release(connection, &[assigned.position_id], owner).await {
-                        tracing::warn!(%error, "a partition was not released");
-                        self.connection = None;
-                    }
-                }
-                let _ = done.send(());
-                Ok(())
-            }
-        }
-    }
-
-    async fn open(&mut self, kafka: KafkaPartition) -> Result<(), RecordError> {
-        let partition = (kafka.topic.clone(), kafka.partition);
-        let owner = self.owner;
-        let opened = match self.connect().await {
-            Ok(connection) => positions::open(connection, &kafka, owner).await,
-            Err(error) => Err(error),
-        };
-        let command = match opened {
-            Ok(Opened::At(position)) => match self.topics.kind_of(&kafka.topic) {
-                Some(kind) => {
-                    self.told_stopped.remove(&partition);
-                    let ledger = Ledger {
-                        topic: kafka.topic,
-                        incarnation: position.incarnation,
-                        partition: kafka.partition,
-                    };
-                    let assigned = Assigned::new(position.position_id, ledger, kafka.topic_id, kind);
-                    Command::Opened(Arc::new(assigned), position.next_offset)
-                }
-                None => Command::NotOpened(partition),
-            },
-            Ok(Opened::Stopped(stopped)) => {
-                self.tell_stopped(&partition, &stopped);
-                Command::NotOpened(partition)
-            }
-            Err(error) if error.class() == Class::Stop => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(%error, topic = partition.0, partition = partition.1, "a partition is opened later");
-                self.connection = None;
-                Command::NotOpened(partition)
-            }
-        };
-        let _ = self.commands.send(command);
-        Ok(())
-    }
-
-    /// Says why a partition is stopped, once for each reason: it is looked at again every few seconds.
-    fn tell_stopped(&mut self, partition: &TopicPartition, stopped: &Stopped) {
-        let told = self
-            .told_stopped
-            .insert(partition.clone(), stopped.detail.clone());
-        if told.as_ref() != Some(&stopped.detail) {
-            tracing::error!(reason = stopped.reason.code(), "{}", stopped.detail);
-        }
-    }
-
     /// Records a batch, or finds that it is not ours any more.
     async fn settle(&mut self, mut batch: Batch<Decoded>) -> Result<(), RecordError> {
         let position_ids: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
         let result = self.record_until_settled(&mut batch).await;
-        self.in_flight.ended(position_ids.into_iter());
+        self.links.in_flight.ended(position_ids.into_iter());
         result
     }
 
@@ -265,7 +204,7 @@ impl<M: Marks> Recorder<M> {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         // What cannot be recorded now is read again by the next worker.
-                        () = self.stop.cancelled() => return Ok(()),
+                        () = self.links.stop.cancelled() => return Ok(()),
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -289,7 +228,10 @@ impl<M: Marks> Recorder<M> {
     fn reopen(&self, batch: &Batch<Decoded>) {
         for part in batch {
             part.assigned.give_up();
-            let _ = self.commands.send(Command::Reopen(Arc::clone(&part.assigned)));
+            let _ = self
+                .links
+                .commands
+                .send(Command::Reopen(Arc::clone(&part.assigned)));
         }
     }
 
@@ -309,7 +251,7 @@ impl<M: Marks> Recorder<M> {
             .iter()
             .map(|part| (Arc::clone(&part.assigned), part.to))
             .collect();
-        let _ = self.commands.send(Command::Recorded(recorded));
+        let _ = self.links.commands.send(Command::Recorded(recorded));
         self.marks.mark(&hashes(batch)).await;
     }
 
@@ -377,7 +319,7 @@ impl<M: Marks> Recorder<M> {
             untouched,
             outcomes,
         } = detection.finish();
-        let recording = self.recording(batch, entities, outcomes)?;
+        let recording = recording(&self.destinations, &self.rules, batch, entities, outcomes)?;
         let numbers = record(connection, &recording).await?;
         for (key, entity) in untouched {
             self.cache.insert(key, entity);
@@ -419,71 +361,6 @@ impl<M: Marks> Recorder<M> {
         let absent: Vec<&EntityKey> = absent.into_iter().collect();
         known.extend(entities::load(connection, &absent).await?);
         Ok(known)
-    }
-
-    /// Everything that the batch brings about.
-    fn recording(
-        &self,
-        batch: &Batch<Decoded>,
-        entities: Vec<EntityUpdate>,
-        outcomes: Vec<Vec<RecordOutcome>>,
-    ) -> Result<Recording, RecordError> {
-        let mut recording = Recording {
-            entities,
-            ..Recording::default()
-        };
-        for flag in recording.entities.iter().flat_map(|update| &update.flags) {
-            let value =
-                encode(&SCHEMAS.flag, self.destinations.flag_schema_id, flag).map_err(RecordError::Encode)?;
-            recording.messages.push(Message {
-                topic: self.destinations.flagged.clone(),
-                key: Some(flag.key().into_bytes()),
-                value: Some(value),
-                headers: Vec::new(),
-            });
-        }
-        for (part, records) in batch.iter().zip(outcomes) {
-            for decoded in &part.records {
-                if let Body::Refused(refusal) = &decoded.body {
-                    recording
-                        .messages
-                        .push(self.quarantine_message(&part.assigned.ledger, refusal));
-                    recording
-                        .quarantined
-                        .push(quarantined(&part.assigned.ledger, refusal));
-                }
-            }
-            recording.ranges.push(Range {
-                position_id: part.assigned.position_id,
-                ledger: Arc::clone(&part.assigned.ledger),
-                from: part.from,
-                to: part.to,
-                watermark: watermark(&part.records, &records),
-                sums: sums::of_range(&part.records, &records, &self.rules),
-                records,
-            });
-        }
-        Ok(recording)
-    }
-
-    /// The original bytes under the original key, with reason and position as headers.
-    fn quarantine_message(&self, ledger: &Ledger, refusal: &Refusal) -> Message {
-        let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));
-        let mut headers = vec![
-            header("redline-reason", refusal.reason.to_owned()),
-            header("redline-detail", refusal.detail.clone()),
-            header("redline-topic", ledger.topic.clone()),
-            header("redline-partition", ledger.partition.to_string()),
-            header("redline-offset", refusal.raw.offset.to_string()),
-        ];
-        let originals = refusal.raw.headers.iter();
-        headers.extend(originals.map(|(name, value)| (format!("original-{name}"), value.clone())));
-        Message {
-            topic: self.destinations.quarantine.clone(),
-            key: refusal.raw.key.clone(),
-            value: refusal.raw.value.clone(),
-            headers,
-        }
     }
 }
 
@@ -533,37 +410,7 @@ async fn recall(
     .await
 }
 
-fn quarantined(ledger: &Arc<Ledger>, refusal: &Refusal) -> Quarantined {
-    Quarantined {
-        ledger: Arc::clone(ledger),
-        offset: refusal.raw.offset,
-        reason: refusal.reason,
-        detail: refusal.detail.clone(),
-        key: refusal.raw.key.clone(),
-        value: refusal.raw.value.clone(),
-        headers: refusal.raw.headers.clone(),
-        kafka_timestamp: refusal.raw.kafka_timestamp,
-    }
-}
-
 /// The contents of a batch, in order.
 fn hashes(batch: &Batch<Decoded>) -> Vec<ContentHash> {
     sightings(batch).map(|(_, sighting)| sighting.hash).collect()
-}
-
-/// Greatest min(event time, Kafka timestamp) that was accepted.
-fn watermark(records: &[Decoded], outcomes: &[RecordOutcome]) -> Option<Timestamp> {
-    let accepted = records
-        .iter()
-        .zip(outcomes)
-        .filter(|(_, outcome)| outcome.outcome == Outcome::Accepted);
-    accepted
-        .filter_map(|(record, _)| match &record.body {
-            Body::Event(sighting) => {
-                let time = sighting.event.time();
-                Some(record.kafka_timestamp.map_or(time, |kafka| kafka.min(time)))
-            }
-            Body::Refused(_) => None,
-        })
-        .max()
 }

@@ -1,0 +1,78 @@
+//! Opening partitions and giving them up, for the one who owns the connection.
+
+use std::sync::Arc;
+
+use redline_domain::finding::Ledger;
+use redline_store::Class;
+use redline_store::positions::{self, KafkaPartition, Opened, Stopped};
+
+use super::{Errand, RecordError, Recorder};
+use crate::batch::Assigned;
+use crate::deduplicate::Marks;
+use crate::kafka::{Command, TopicPartition};
+
+impl<M: Marks> Recorder<M> {
+    pub(super) async fn run_errand(&mut self, errand: Errand) -> Result<(), RecordError> {
+        match errand {
+            Errand::Open(kafka) => self.open(kafka).await,
+            Errand::Release(assigned, done) => {
+                let owner = self.owner;
+                if let Some(connection) = self.connection.as_mut() {
+                    // Not released is harmless: the next owner ends this connection.
+                    if let Err(error) = positions::release(connection, &[assigned.position_id], owner).await {
+                        tracing::warn!(%error, "a partition was not released");
+                        self.connection = None;
+                    }
+                }
+                let _ = done.send(());
+                Ok(())
+            }
+        }
+    }
+
+    async fn open(&mut self, kafka: KafkaPartition) -> Result<(), RecordError> {
+        let partition = (kafka.topic.clone(), kafka.partition);
+        let owner = self.owner;
+        let opened = match self.connect().await {
+            Ok(connection) => positions::open(connection, &kafka, owner).await,
+            Err(error) => Err(error),
+        };
+        let command = match opened {
+            Ok(Opened::At(position)) => match self.topics.kind_of(&kafka.topic) {
+                Some(kind) => {
+                    self.told_stopped.remove(&partition);
+                    let ledger = Ledger {
+                        topic: kafka.topic,
+                        incarnation: position.incarnation,
+                        partition: kafka.partition,
+                    };
+                    let assigned = Assigned::new(position.position_id, ledger, kafka.topic_id, kind);
+                    Command::Opened(Arc::new(assigned), position.next_offset)
+                }
+                None => Command::NotOpened(partition),
+            },
+            Ok(Opened::Stopped(stopped)) => {
+                self.tell_stopped(&partition, &stopped);
+                Command::NotOpened(partition)
+            }
+            Err(error) if error.class() == Class::Stop => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, topic = partition.0, partition = partition.1, "a partition is opened later");
+                self.connection = None;
+                Command::NotOpened(partition)
+            }
+        };
+        let _ = self.links.commands.send(command);
+        Ok(())
+    }
+
+    /// Says why a partition is stopped, once for each reason: it is looked at again every few seconds.
+    fn tell_stopped(&mut self, partition: &TopicPartition, stopped: &Stopped) {
+        let told = self
+            .told_stopped
+            .insert(partition.clone(), stopped.detail.clone());
+        if told.as_ref() != Some(&stopped.detail) {
+            tracing::error!(reason = stopped.reason.code(), "{}", stopped.detail);
+        }
+    }
+}

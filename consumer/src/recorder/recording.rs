@@ -1,0 +1,112 @@
+//! Everything that a batch brings about, put together for its transaction. Pure.
+
+use std::sync::Arc;
+
+use redline_domain::finding::Ledger;
+use redline_domain::rules::RuleBook;
+use redline_schemas::Timestamp;
+use redline_schemas::avro::{SCHEMAS, encode};
+use redline_store::outbox::Message;
+use redline_store::quarantine::Quarantined;
+use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording};
+
+use super::{Destinations, RecordError};
+use crate::batch::{Batch, Body, Decoded, Refusal};
+use crate::sums;
+
+/// Everything that the batch brings about.
+pub(super) fn recording(
+    destinations: &Destinations,
+    rules: &RuleBook,
+    batch: &Batch<Decoded>,
+    entities: Vec<EntityUpdate>,
+    outcomes: Vec<Vec<RecordOutcome>>,
+) -> Result<Recording, RecordError> {
+    let mut recording = Recording {
+        entities,
+        ..Recording::default()
+    };
+    for flag in recording.entities.iter().flat_map(|update| &update.flags) {
+        let value = encode(&SCHEMAS.flag, destinations.flag_schema_id, flag).map_err(RecordError::Encode)?;
+        recording.messages.push(Message {
+            topic: destinations.flagged.clone(),
+            key: Some(flag.key().into_bytes()),
+            value: Some(value),
+            headers: Vec::new(),
+        });
+    }
+    for (part, records) in batch.iter().zip(outcomes) {
+        for decoded in &part.records {
+            if let Body::Refused(refusal) = &decoded.body {
+                recording.messages.push(quarantine_message(
+                    &destinations.quarantine,
+                    &part.assigned.ledger,
+                    refusal,
+                ));
+                recording
+                    .quarantined
+                    .push(quarantined(&part.assigned.ledger, refusal));
+            }
+        }
+        recording.ranges.push(Range {
+            position_id: part.assigned.position_id,
+            ledger: Arc::clone(&part.assigned.ledger),
+            from: part.from,
+            to: part.to,
+            watermark: watermark(&part.records, &records),
+            sums: sums::of_range(&part.records, &records, rules),
+            records,
+        });
+    }
+    Ok(recording)
+}
+
+/// The original bytes under the original key, with reason and position as headers.
+fn quarantine_message(topic: &str, ledger: &Ledger, refusal: &Refusal) -> Message {
+    let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));
+    let mut headers = vec![
+        header("redline-reason", refusal.reason.to_owned()),
+        header("redline-detail", refusal.detail.clone()),
+        header("redline-topic", ledger.topic.clone()),
+        header("redline-partition", ledger.partition.to_string()),
+        header("redline-offset", refusal.raw.offset.to_string()),
+    ];
+    let originals = refusal.raw.headers.iter();
+    headers.extend(originals.map(|(name, value)| (format!("original-{name}"), value.clone())));
+    Message {
+        topic: topic.to_owned(),
+        key: refusal.raw.key.clone(),
+        value: refusal.raw.value.clone(),
+        headers,
+    }
+}
+
+fn quarantined(ledger: &Arc<Ledger>, refusal: &Refusal) -> Quarantined {
+    Quarantined {
+        ledger: Arc::clone(ledger),
+        offset: refusal.raw.offset,
+        reason: refusal.reason,
+        detail: refusal.detail.clone(),
+        key: refusal.raw.key.clone(),
+        value: refusal.raw.value.clone(),
+        headers: refusal.raw.headers.clone(),
+        kafka_timestamp: refusal.raw.kafka_timestamp,
+    }
+}
+
+/// Greatest min(event time, Kafka timestamp) that was accepted.
+fn watermark(records: &[Decoded], outcomes: &[RecordOutcome]) -> Option<Timestamp> {
+    let accepted = records
+        .iter()
+        .zip(outcomes)
+        .filter(|(_, outcome)| outcome.outcome == Outcome::Accepted);
+    accepted
+        .filter_map(|(record, _)| match &record.body {
+            Body::Event(sighting) => {
+                let time = sighting.event.time();
+                Some(record.kafka_timestamp.map_or(time, |kafka| kafka.min(time)))
+            }
+            Body::Refused(_) => None,
+        })
+        .max()
+}
