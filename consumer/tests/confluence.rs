@@ -25,6 +25,7 @@ use redline_store::record::{EntityUpdate, Outcome};
 const RULES: &str = r#"
 [sources.billing]
 amount = "Total"
+editors = ["*@example.com"]
 [sources.billing.tracked]
 "Quantity" = { type = "amount", unit = "Price" }
 "Total" = { type = "amount" }
@@ -51,6 +52,9 @@ struct Version {
     modified_day: Option<u8>,
     observed_day: u8,
     euro: bool,
+    completed: bool,
+    period_end: Option<u8>,
+    editor: Option<bool>,
 }
 
 impl Version {
@@ -60,9 +64,20 @@ impl Version {
             format!(r#","modified_at":"2026-03-{day:02}T12:00:00Z""#)
         });
         let currency = if self.euro { "EUR" } else { "USD" };
+        let period = self
+            .period_end
+            .map_or_else(String::new, |day| format!(r#","period_end":"2026-03-{day:02}""#));
+        let editor = self.editor.map_or_else(String::new, |known| {
+            let editor = if known {
+                "ann@example.com"
+            } else {
+                "eve@elsewhere.org"
+            };
+            format!(r#","modified_by":"{editor}""#)
+        });
         let json = format!(
-            r#"{{"source":"billing","row_id":"R-{}","version":{},"op":"{op}","observed_at":"2026-03-{:02}T18:00:00Z","period_end":"2026-03-05","currency":"{currency}","columns":{{"Quantity":{},"Total":"{}","Price":2}}{modified}}}"#,
-            self.row, self.version, self.observed_day, self.quantity, self.total
+            r#"{{"source":"billing","row_id":"R-{}","version":{},"op":"{op}","observed_at":"2026-03-{:02}T18:00:00Z","completed":{},"currency":"{currency}","columns":{{"Quantity":{},"Total":"{}","Price":2}}{modified}{period}{editor}}}"#,
+            self.row, self.version, self.observed_day, self.completed, self.quantity, self.total
         );
         Event::from_json(EventKind::Row, &json).expect(&json)
     }
@@ -72,8 +87,10 @@ prop_compose! {
     fn version()(
         row in 0..3_u8, version in 0..5_u8, op in 0..5_u8, quantity in 0..3_u8, total in 0..3_u8,
         modified_day in proptest::option::of(1..9_u8), observed_day in 1..9_u8, euro in proptest::bool::weighted(0.1),
+        completed in proptest::bool::weighted(0.3), period_end in proptest::option::weighted(0.9, 3..6_u8),
+        editor in proptest::option::weighted(0.9, proptest::bool::weighted(0.8)),
     ) -> Version {
-        Version { row, version, op, quantity, total, modified_day, observed_day, euro }
+        Version { row, version, op, quantity, total, modified_day, observed_day, euro, completed, period_end, editor }
     }
 }
 

@@ -175,7 +175,7 @@ fn impact_and_risk(
 }
 
 /// The number in an amount column: nothing counts as zero, other text and booleans are no number.
-fn number(value: &ColumnValue) -> Option<Amount> {
+pub(crate) fn number(value: &ColumnValue) -> Option<Amount> {
     match value {
         ColumnValue::Null => Some(Amount::ZERO),
         ColumnValue::Amount(amount) => Some(*amount),

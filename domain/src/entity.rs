@@ -60,6 +60,8 @@ pub struct EntityState {
     pub latest: Option<Latest>,
     /// The latest version that is no delete, against which the next one is compared; rows only.
     pub baseline: Option<RowEvent>,
+    /// Whether the latest version is a delete; rows only.
+    pub deleted: bool,
     /// Of each tracked column that ever changed, the value before its last change.
     pub previous: BTreeMap<String, ColumnValue>,
 }
@@ -123,22 +125,30 @@ impl EntityState {
             if hashes.len() > 1 {
                 findings.flags.push(subject.conflict(hashes));
             }
-            if row.op != "delete"
-                && let Some(before) = &self.baseline
-            {
-                let changes = between(before, &row, rules);
-                for change in &changes {
-                    findings.flags.extend(subject.retroactive(change));
-                    if self.previous.get(&change.column) == Some(&change.after) {
-                        findings.flags.push(subject.reversion(change));
+            match (&self.baseline, row.op == "delete") {
+                (None, false) => findings.flags.extend(subject.late_row()),
+                (Some(_), true) if !self.deleted => findings.flags.extend(subject.row_deleted()),
+                (Some(before), false) => {
+                    let changes = between(before, &row, rules);
+                    for change in &changes {
+                        findings.flags.extend(subject.retroactive(change));
+                        findings.flags.extend(subject.completed(change));
+                        findings.flags.extend(subject.unauthorized(change));
+                        if self.previous.get(&change.column) == Some(&change.after) {
+                            findings.flags.push(subject.reversion(change));
+                        }
+                        self.previous.insert(change.column.clone(), change.before.clone());
                     }
-                    self.previous.insert(change.column.clone(), change.before.clone());
+                    findings.changes.extend(changes);
+                    findings.flags.extend(subject.lock_changes());
                 }
-                findings.changes.extend(changes);
+                // A delete at first sight, or of a row that is gone already, makes nothing.
+                (None | Some(_), true) => {}
             }
         }
+        self.deleted = row.op == "delete";
         // A delete is passed over: the next version is compared with the one before it.
-        if row.op != "delete" {
+        if !self.deleted {
             self.baseline = Some(row);
         }
     }
@@ -218,13 +228,13 @@ mod tests {
 
     #[test]
     fn first_sight_is_the_baseline_and_makes_no_change() {
-        assert_eq!(found(vec![version(1, "create", "10", LATE)]), (vec![], vec![]));
+        assert_eq!(found(vec![version(1, "update", "10", LATE)]), (vec![], vec![]));
     }
 
     #[test]
     fn a_change_after_the_periods_end_is_flagged_with_a_plain_sentence() {
         let (_, findings) = derive(
-            [version(1, "create", "10", LATE), version(2, "update", "12", LATE)],
+            [version(1, "update", "10", LATE), version(2, "update", "12", LATE)],
             &rules(),
         );
         insta::assert_snapshot!(findings.flags[0].to_json().replace(",\"", ",\n\""));

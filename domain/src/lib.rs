@@ -4,6 +4,7 @@
 //! versions of an entity in the order of their versions, is a function of those versions and the rules alone.
 
 pub mod change;
+pub mod editors;
 pub mod entity;
 pub mod finding;
 pub mod period;

@@ -7,11 +7,14 @@ use jiff::tz::TimeZone;
 use redline_schemas::{Amount, ContentHash, Timestamp};
 use serde::Deserialize;
 
+use crate::editors::Editors;
 use crate::risk::{Risk, Thresholds};
 
 /// Keys of a source that the contract knows and this version does not judge yet. They are accepted so that one
 /// rule file serves every version, and named by [`RuleSet::not_judged`] so that nobody relies on them.
-const NOT_JUDGED: [&str; 5] = ["calendar", "natural_key", "editors", "read", "rules"];
+const NOT_JUDGED: [&str; 4] = ["calendar", "natural_key", "read", "rules"];
+/// Kinds of flags that may have no impact, and so a risk of their own.
+const KINDS_WITH_A_RISK: [&str; 4] = ["conflicting_version", "late_row", "lock_change", "row_deleted"];
 
 /// One rule file.
 #[derive(Debug, Default)]
@@ -33,8 +36,19 @@ pub struct SourceRules {
     pub tracked: BTreeMap<String, TrackedColumn>,
     /// Risk by impact, per currency.
     pub thresholds: BTreeMap<String, Thresholds>,
+    /// Who may edit; none when everybody may.
+    pub editors: Option<Editors>,
+    /// Risk of flags without an impact, by kind.
+    pub risks: BTreeMap<String, Risk>,
     /// SHA-256, hexadecimal, of this source's part of the file.
     pub hash: String,
+}
+
+impl SourceRules {
+    /// The risk of a flag of this kind that has no impact.
+    pub fn risk_of(&self, kind: &str) -> Risk {
+        self.risks.get(kind).copied().unwrap_or_default()
+    }
 }
 
 /// How a tracked column is read and judged.
@@ -87,6 +101,10 @@ struct SourceTable {
     tracked: BTreeMap<String, TrackedColumn>,
     #[serde(default)]
     thresholds: BTreeMap<String, ThresholdsTable>,
+    #[serde(default)]
+    editors: Option<Vec<String>>,
+    #[serde(default)]
+    risks: BTreeMap<String, Risk>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +173,25 @@ fn source_rules(source: &str, table: toml::Table, hash: String) -> Result<Source
             ));
         }
     }
+    if let Some(kind) = table
+        .risks
+        .keys()
+        .find(|kind| !KINDS_WITH_A_RISK.contains(&kind.as_str()))
+    {
+        return Err(refuse(
+            &format!("risks.{kind}"),
+            &format!("is none of {}", KINDS_WITH_A_RISK.join(", ")),
+        ));
+    }
+    let editors = match table.editors {
+        None => None,
+        Some(patterns) => Some(Editors::new(patterns).map_err(|pattern| {
+            refuse(
+                "editors",
+                &format!("holds {pattern:?}; a pattern is a name in which `*` stands for anything"),
+            )
+        })?),
+    };
     let thresholds = table
         .thresholds
         .iter()
@@ -166,6 +203,8 @@ fn source_rules(source: &str, table: toml::Table, hash: String) -> Result<Source
         amount: table.amount,
         tracked: table.tracked,
         thresholds,
+        editors,
+        risks: table.risks,
         hash,
     })
 }
@@ -254,6 +293,11 @@ mod tests {
             (
                 "[sources.a.tracked]\nq = { type = \"text\", unit = \"p\" }",
                 "needs type = \"amount\"",
+            ),
+            ("[sources.a]\neditors = [\"\"]", "sources.a.editors holds \"\""),
+            (
+                "[sources.a.risks]\nreversion = \"HIGH\"",
+                "sources.a.risks.reversion is none of",
             ),
             (
                 "[sources.a.thresholds]\nUSD = { medium = \"9\", high = \"1\" }",

@@ -54,7 +54,7 @@ pub async fn load(
     }
     let rows = sqlx::query(
         "select e.entity, e.entity_type, e.source, e.entity_id, e.revision, e.version, e.content_hash,
-            e.observed_at, e.baseline, e.baseline_observed_at, e.previous
+            e.observed_at, e.baseline, e.baseline_observed_at, e.previous, e.deleted
          from unnest($1::text[], $2::text[], $3::text[]) k (entity_type, source, entity_id)
          join redline.entities e using (entity_type, source, entity_id)",
     )
@@ -95,6 +95,7 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
     let state = EntityState {
         latest: Some(latest),
         baseline,
+        deleted: row.try_get("deleted")?,
         previous,
     };
     let entity = Entity {

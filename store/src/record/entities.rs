@@ -18,6 +18,7 @@ struct EntityColumns {
     baseline: Vec<Option<String>>,
     baseline_observed_at: Vec<Option<Timestamptz>>,
     previous: Vec<Option<String>>,
+    deleted: Vec<bool>,
 }
 
 impl EntityColumns {
@@ -61,6 +62,7 @@ impl EntityColumns {
                     (!previous.is_empty()).then(|| columns_to_json(previous))
                 })
                 .collect(),
+            deleted: updates.iter().map(|update| update.state.deleted).collect(),
         }
     }
 }
@@ -92,12 +94,12 @@ async fn insert_entities(
     let columns = EntityColumns::of(updates);
     let rows = sqlx::query(
         "insert into redline.entities (entity_type, source, entity_id, revision, version, content_hash, observed_at,
-            baseline, baseline_observed_at, previous)
+            baseline, baseline_observed_at, previous, deleted)
          select entity_type, source, entity_id, 1, version, content_hash, observed_at, baseline,
-            baseline_observed_at, previous
+            baseline_observed_at, previous, deleted
          from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[], $7::text[],
-            $8::timestamptz[], $9::text[]) with ordinality u (entity_type, source, entity_id, version,
-            content_hash, observed_at, baseline, baseline_observed_at, previous, ordinality)
+            $8::timestamptz[], $9::text[], $10::boolean[]) with ordinality u (entity_type, source, entity_id, version,
+            content_hash, observed_at, baseline, baseline_observed_at, previous, deleted, ordinality)
          order by ordinality on conflict do nothing returning entity, entity_type, source, entity_id",
     )
     .bind(updates.iter().map(|update| update.key.kind.entity_type()).collect::<Vec<_>>())
@@ -109,6 +111,7 @@ async fn insert_entities(
     .bind(columns.baseline)
     .bind(columns.baseline_observed_at)
     .bind(columns.previous)
+    .bind(columns.deleted)
     .fetch_all(connection)
     .await?;
     if rows.len() != updates.len() {
@@ -130,10 +133,10 @@ async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate
     let updated = sqlx::query(
         "update redline.entities e set revision = u.revision + 1, version = u.version,
             content_hash = u.content_hash, observed_at = u.observed_at, baseline = u.baseline,
-            baseline_observed_at = u.baseline_observed_at, previous = u.previous
+            baseline_observed_at = u.baseline_observed_at, previous = u.previous, deleted = u.deleted
          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::timestamptz[], $6::text[],
-            $7::timestamptz[], $8::text[]) u (entity, revision, version, content_hash, observed_at, baseline,
-            baseline_observed_at, previous)
+            $7::timestamptz[], $8::text[], $9::boolean[]) u (entity, revision, version, content_hash, observed_at,
+            baseline, baseline_observed_at, previous, deleted)
          where e.entity = u.entity and e.revision = u.revision",
     )
     .bind(updates.iter().map(|update| update.entity).collect::<Vec<_>>())
@@ -144,6 +147,7 @@ async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate
     .bind(columns.baseline)
     .bind(columns.baseline_observed_at)
     .bind(columns.previous)
+    .bind(columns.deleted)
     .execute(connection)
     .await?;
     if updated.rows_affected() != updates.len() as u64 {

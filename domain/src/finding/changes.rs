@@ -1,0 +1,103 @@
+//! Flags about the change of one tracked column.
+
+use redline_schemas::flag::Flag;
+
+use super::Subject;
+use super::words::{days, json_list, long_date, money_of, went};
+use crate::change::Change;
+use crate::period::days_late;
+
+impl Subject<'_> {
+    /// A flag about one change.
+    fn change_flag(&self, kind: &str, change: &Change) -> Flag {
+        let mut flag = self.flag(kind, Some(&change.column));
+        flag.risk = change.risk.to_string();
+        flag.before = change.before.to_text();
+        flag.after = change.after.to_text();
+        flag.impact = change.impact;
+        flag.editor.clone_from(&change.editor);
+        flag.modified_at = Some(change.modified_at);
+        flag.details
+            .insert("attribution".to_owned(), change.attribution.word().to_owned());
+        flag.details
+            .insert("timing".to_owned(), change.timing.word().to_owned());
+        flag
+    }
+
+    /// `retroactive_change`: made after the earlier period end of both versions plus grace.
+    pub(crate) fn retroactive(&self, change: &Change) -> Option<Flag> {
+        let end = self.end()?;
+        let local = self.local_date(change.modified_at);
+        let late = days_late(local, end, self.rules.grace_days)?;
+        let mut flag = self.change_flag("retroactive_change", change);
+        flag.details.extend([
+            ("days_late".to_owned(), late.to_string()),
+            ("grace_days".to_owned(), self.rules.grace_days.to_string()),
+            ("local_date".to_owned(), local.to_string()),
+            ("period_end".to_owned(), end.to_string()),
+        ]);
+        let after_end = local.days().saturating_sub(end.days());
+        flag.reason = format!(
+            "{} on {}, {} after its period ended on {}{}",
+            went(change, &self.after.row_id),
+            long_date(local),
+            days(after_end),
+            long_date(end),
+            money_of(change),
+        );
+        Some(flag)
+    }
+
+    /// `reversion`: the column has the value again that it had before its last change.
+    pub(crate) fn reversion(&self, change: &Change) -> Flag {
+        let mut flag = self.change_flag("reversion", change);
+        flag.reason = format!(
+            "{} on {}, back to the value that it had before its last change{}",
+            went(change, &self.after.row_id),
+            long_date(self.local_date(change.modified_at)),
+            money_of(change),
+        );
+        flag
+    }
+
+    /// `completed_row_change`: the row was completed before the change.
+    pub(crate) fn completed(&self, change: &Change) -> Option<Flag> {
+        if !self.before.is_some_and(|row| row.completed) {
+            return None;
+        }
+        let mut flag = self.change_flag("completed_row_change", change);
+        flag.reason = format!(
+            "{} on {}, when the row was completed already{}",
+            went(change, &self.after.row_id),
+            long_date(self.local_date(change.modified_at)),
+            money_of(change),
+        );
+        Some(flag)
+    }
+
+    /// `unauthorized_editor`: the editor is unknown, or none of those that the source allows.
+    pub(crate) fn unauthorized(&self, change: &Change) -> Option<Flag> {
+        let editors = self.rules.editors.as_ref()?;
+        if change
+            .editor
+            .as_deref()
+            .is_some_and(|editor| editors.allow(editor))
+        {
+            return None;
+        }
+        let mut flag = self.change_flag("unauthorized_editor", change);
+        flag.details
+            .insert("editors".to_owned(), json_list(editors.patterns()));
+        let by = match &change.editor {
+            Some(editor) => format!("by {editor}, who is none of the editors of {}", self.after.source),
+            None => "and nobody says by whom".to_owned(),
+        };
+        flag.reason = format!(
+            "{} on {}, {by}{}",
+            went(change, &self.after.row_id),
+            long_date(self.local_date(change.modified_at)),
+            money_of(change),
+        );
+        Some(flag)
+    }
+}
