@@ -185,7 +185,7 @@ mod tests {
 
     fn version(version: i64, op: &str, quantity: &str, rest: &str) -> Standing {
         let json = format!(
-            r#"{{"source":"billing","row_id":"R-1001","version":{version},"op":"{op}","observed_at":"2026-02-20T10:00:00Z","currency":"USD","columns":{{"Quantity":{quantity},"Unit Price":95}}{rest}}}"#
+            r#"{{"source":"billing","row_id":"R-1001","version":{version},"op":"{op}","observed_at":"2026-02-20T10:00:00Z","modified_by":"ann@example.com","currency":"USD","columns":{{"Quantity":{quantity},"Unit Price":95}}{rest}}}"#
         );
         let event = Event::from_json(EventKind::Row, &json).unwrap();
         let hash = ContentHash::of(event.canonical().as_bytes());
@@ -224,7 +224,7 @@ mod tests {
     }
 
     const LATE: &str =
-        r#","modified_at":"2026-03-02T15:00:00Z","modified_by":"ann@example.com","period_end":"2026-02-22""#;
+        r#","modified_at":"2026-03-02T15:00:00Z","period_end":"2026-02-22""#;
 
     #[test]
     fn first_sight_is_the_baseline_and_makes_no_change() {

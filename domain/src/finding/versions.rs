@@ -47,7 +47,7 @@ impl Subject<'_> {
             ("local_date".to_owned(), local.to_string()),
             ("period_end".to_owned(), end.to_string()),
         ]);
-        self.weigh(&mut flag, row, |amount| Some(amount));
+        self.weigh(&mut flag, row, Some);
         flag.reason = format!(
             "{} was created on {}, {} after its period ended on {}{}",
             row.row_id,
