@@ -223,8 +223,7 @@ mod tests {
         )
     }
 
-    const LATE: &str =
-        r#","modified_at":"2026-03-02T15:00:00Z","period_end":"2026-02-22""#;
+    const LATE: &str = r#","modified_at":"2026-03-02T15:00:00Z","period_end":"2026-02-22""#;
 
     #[test]
     fn first_sight_is_the_baseline_and_makes_no_change() {

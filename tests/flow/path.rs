@@ -65,10 +65,19 @@ async fn the_contracts_example_row_goes_from_an_http_request_to_a_flag_on_the_to
         ]
     );
     let mut flags = checker::published_flags(&redline).await;
-    flags.sort_by(|one, other| one.column.cmp(&other.column));
+    // The example row is completed, so that each change is flagged as that too.
+    flags.sort_by(|one, other| (&other.kind, &one.column).cmp(&(&one.kind, &other.column)));
     // printf '%s' '["retroactive_change","row","billing","R-1001",7,"Quantity"]' | sha256sum, and the other column
     let ids: Vec<&str> = flags.iter().map(|flag| flag.flag_id.as_str()).collect();
-    assert_eq!(ids, [QUANTITY_FLAG, TOTAL_FLAG]);
+    assert_eq!(
+        ids,
+        [
+            QUANTITY_FLAG,
+            TOTAL_FLAG,
+            COMPLETED_QUANTITY_FLAG,
+            COMPLETED_TOTAL_FLAG
+        ]
+    );
     let flag: Value = serde_json::from_str(&flags[0].to_json()).expect("a flag is JSON");
     let mut stable = flag.clone();
     for changing in ["position", "rules_hash", "reason", "details"] {
@@ -97,6 +106,9 @@ async fn the_contracts_example_row_goes_from_an_http_request_to_a_flag_on_the_to
 
 const QUANTITY_FLAG: &str = "c106cb6333cee2814d629a3c09af42e7d016a1ee19904e52a3f5967c9ffb2556";
 const TOTAL_FLAG: &str = "bfb4c41b21a5dff8319abafacebaa9d33bad9013ce12e93e72468235ad6329a8";
+// The same with completed_row_change.
+const COMPLETED_QUANTITY_FLAG: &str = "3704ac149b32a7ba43c4b9e7232102b38faacf30cb78bdc8acf8bf4ddca3787e";
+const COMPLETED_TOTAL_FLAG: &str = "f5a9e35c0a3276480061d79665f025dc46790cc99844f048ce539b9a9ee60ad5";
 
 #[tokio::test]
 async fn a_change_is_retroactive_from_midnight_of_the_sources_own_time_zone_on() {
