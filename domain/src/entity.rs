@@ -125,6 +125,9 @@ impl EntityState {
             if hashes.len() > 1 {
                 findings.flags.push(subject.conflict(hashes));
             }
+            if row.op != "delete" {
+                findings.flags.extend(subject.rule_violations());
+            }
             match (&self.baseline, row.op == "delete") {
                 (None, false) => findings.flags.extend(subject.late_row()),
                 (Some(_), true) if !self.deleted => findings.flags.extend(subject.row_deleted()),

@@ -6,7 +6,9 @@
 pub mod change;
 pub mod editors;
 pub mod entity;
+pub mod expression;
 pub mod finding;
+pub mod own_rule;
 pub mod period;
 pub mod risk;
 pub mod rules;

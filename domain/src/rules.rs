@@ -8,13 +8,20 @@ use redline_schemas::{Amount, ContentHash, Timestamp};
 use serde::Deserialize;
 
 use crate::editors::Editors;
+use crate::own_rule::{OwnRule, OwnRuleTable, own_rules};
 use crate::risk::{Risk, Thresholds};
 
 /// Keys of a source that the contract knows and this version does not judge yet. They are accepted so that one
 /// rule file serves every version, and named by [`RuleSet::not_judged`] so that nobody relies on them.
-const NOT_JUDGED: [&str; 4] = ["calendar", "natural_key", "read", "rules"];
+const NOT_JUDGED: [&str; 2] = ["calendar", "natural_key"];
 /// Kinds of flags that may have no impact, and so a risk of their own.
-const KINDS_WITH_A_RISK: [&str; 4] = ["conflicting_version", "late_row", "lock_change", "row_deleted"];
+const KINDS_WITH_A_RISK: [&str; 5] = [
+    "conflicting_version",
+    "late_row",
+    "lock_change",
+    "row_deleted",
+    "rule_violation",
+];
 
 /// One rule file.
 #[derive(Debug, Default)]
@@ -38,6 +45,10 @@ pub struct SourceRules {
     pub thresholds: BTreeMap<String, Thresholds>,
     /// Who may edit; none when everybody may.
     pub editors: Option<Editors>,
+    /// Columns that are recorded beside the tracked ones.
+    pub read: Vec<String>,
+    /// Rules of one's own, in the order of the file.
+    pub rules: Vec<OwnRule>,
     /// Risk of flags without an impact, by kind.
     pub risks: BTreeMap<String, Risk>,
     /// SHA-256, hexadecimal, of this source's part of the file.
@@ -90,21 +101,25 @@ struct FileOfRules {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SourceTable {
+pub(crate) struct SourceTable {
     #[serde(default)]
     time_zone: Option<String>,
     #[serde(default)]
     grace_days: i32,
     #[serde(default)]
-    amount: Option<String>,
+    pub(crate) amount: Option<String>,
     #[serde(default)]
-    tracked: BTreeMap<String, TrackedColumn>,
+    pub(crate) tracked: BTreeMap<String, TrackedColumn>,
     #[serde(default)]
     thresholds: BTreeMap<String, ThresholdsTable>,
     #[serde(default)]
     editors: Option<Vec<String>>,
     #[serde(default)]
     risks: BTreeMap<String, Risk>,
+    #[serde(default)]
+    read: Vec<String>,
+    #[serde(default)]
+    pub(crate) rules: Vec<OwnRuleTable>,
 }
 
 #[derive(Deserialize)]
@@ -183,6 +198,16 @@ fn source_rules(source: &str, table: toml::Table, hash: String) -> Result<Source
             &format!("is none of {}", KINDS_WITH_A_RISK.join(", ")),
         ));
     }
+    let known = |column: &str| {
+        table.tracked.contains_key(column)
+            || table.read.iter().any(|read| read == column)
+            || table.amount.as_deref() == Some(column)
+            || table
+                .tracked
+                .values()
+                .any(|tracked| tracked.unit.as_deref() == Some(column))
+    };
+    let rules = own_rules(&table, known).map_err(|(key, reason)| refuse(&key, &reason))?;
     let editors = match table.editors {
         None => None,
         Some(patterns) => Some(Editors::new(patterns).map_err(|pattern| {
@@ -204,6 +229,8 @@ fn source_rules(source: &str, table: toml::Table, hash: String) -> Result<Source
         tracked: table.tracked,
         thresholds,
         editors,
+        read: table.read,
+        rules,
         risks: table.risks,
         hash,
     })
@@ -293,6 +320,22 @@ mod tests {
             (
                 "[sources.a.tracked]\nq = { type = \"text\", unit = \"p\" }",
                 "needs type = \"amount\"",
+            ),
+            (
+                "[[sources.a.rules]]\nname = \"r\"\nviolated = 'after[\"Q\"] >'",
+                "sources.a.rules.\"r\".violated does not compile",
+            ),
+            (
+                "[[sources.a.rules]]\nname = \"r\"\nviolated = 'after[\"Q\"] > 1'",
+                "names the column \"Q\", which the source does not read",
+            ),
+            (
+                "[sources.a]\nread = [\"Q\"]\n[[sources.a.rules]]\nname = \"r\"\nviolated = 'after[\"Q\"] > 1'\nimpact = 'after'",
+                "sources.a.rules.\"r\".impact names `after` without a column",
+            ),
+            (
+                "[[sources.a.rules]]\nname = \"r\"\nviolated = '1 > 2'\n[[sources.a.rules]]\nname = \"r\"\nviolated = '1 > 2'",
+                "sources.a.rules.\"r\" is there twice",
             ),
             ("[sources.a]\neditors = [\"\"]", "sources.a.editors holds \"\""),
             (

@@ -309,6 +309,101 @@ fn an_editor_that_is_unknown_or_not_allowed_is_flagged_where_the_source_names_ed
     );
 }
 
+const OWN_RULES: &str = r#"
+[[sources.billing.rules]]
+name = "total_is_quantity_times_price"
+violated = 'after["Total"] != after["Quantity"] * after["Price"]'
+[[sources.billing.rules]]
+name = "doubled"
+violated = 'after["Total"] > 2 * before["Total"]'
+risk = "MEDIUM"
+[[sources.billing.rules]]
+name = "dear"
+violated = 'after["Total"] > 5000'
+impact = 'after["Total"] - 5000'
+"#;
+
+fn violations(history: Vec<Standing>) -> Vec<String> {
+    let flags = flags_under(&format!("{RULES}{OWN_RULES}"), history);
+    let mut shown = shown(&flags);
+    shown.retain(|line| line.starts_with("rule_violation"));
+    shown
+}
+
+#[test]
+fn a_rule_is_flagged_where_it_is_violated_and_was_not_at_the_version_before() {
+    assert_eq!(
+        violations(vec![
+            created(),
+            version(2, json!({"Total": 900})),
+            version(3, json!({"Total": 901})),
+            version(4, json!({"op": "delete", "Total": 950})),
+            version(5, json!({"Total": 902})),
+            version(6, json!({})),
+            version(7, json!({"Quantity": 9})),
+        ]),
+        [
+            "rule_violation 2 total_is_quantity_times_price -50 LOW",
+            "rule_violation 7 total_is_quantity_times_price 95 LOW",
+        ],
+        "deleted versions are passed over"
+    );
+    assert_eq!(
+        violations(vec![version(1, json!({"Total": 0}))]),
+        ["rule_violation 1 total_is_quantity_times_price -950 MEDIUM"],
+        "first sight is judged too"
+    );
+}
+
+#[test]
+fn a_rule_that_names_the_version_before_flags_each_version_where_it_is_true_and_is_silent_at_first_sight() {
+    let total =
+        |number: i64, total: i64| version(number, json!({"Total": total, "Quantity": total, "Price": 1}));
+    assert_eq!(
+        violations(vec![total(1, 1), total(2, 3), total(3, 7), total(4, 14)]),
+        [
+            "rule_violation 2 doubled - MEDIUM",
+            "rule_violation 3 doubled - MEDIUM"
+        ]
+    );
+}
+
+#[test]
+fn a_rule_may_say_what_its_violation_costs() {
+    assert_eq!(
+        violations(vec![version(
+            1,
+            json!({"Total": 6500, "Quantity": 65, "Price": 100})
+        )]),
+        ["rule_violation 1 dear 1500 HIGH"]
+    );
+}
+
+#[test]
+fn a_rule_that_cannot_be_judged_counts_as_violated_and_says_why() {
+    let flags = flags_under(
+        &format!("{RULES}{OWN_RULES}"),
+        vec![
+            version(1, json!({"Total": "N/A"})),
+            version(2, json!({"Total": "n/a"})),
+        ],
+    );
+    let mut lines = shown(&flags);
+    lines.retain(|line| line.starts_with("rule_violation 1"));
+    assert_eq!(
+        lines,
+        [
+            "rule_violation 1 dear - HIGH",
+            "rule_violation 1 total_is_quantity_times_price - HIGH"
+        ]
+    );
+    assert_eq!(flags[0].details["unreadable"], "\"N/A\" is no amount");
+    assert_eq!(
+        flags[0].details["after"],
+        r#"{"Price":"95","Quantity":"10","Total":"N/A"}"#
+    );
+}
+
 #[test]
 fn one_change_may_carry_several_kinds() {
     let rules = RULES.replace("amount = ", "editors = [\"nobody\"]\namount = ");
@@ -339,7 +434,7 @@ fn one_change_may_carry_several_kinds() {
 
 #[test]
 fn each_reason_is_one_plain_sentence() {
-    let rules = RULES.replace("amount = ", "editors = [\"api\"]\namount = ");
+    let rules = RULES.replace("amount = ", "editors = [\"api\"]\namount = ") + OWN_RULES;
     let mut history = vec![
         version(
             1,

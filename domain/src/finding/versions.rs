@@ -1,5 +1,7 @@
 //! Flags about a row version as a whole.
 
+use std::collections::BTreeMap;
+
 use redline_schemas::flag::Flag;
 use redline_schemas::row::RowEvent;
 use redline_schemas::{Amount, ColumnValue, ContentHash, Date};
@@ -7,6 +9,7 @@ use redline_schemas::{Amount, ColumnValue, ContentHash, Date};
 use super::Subject;
 use super::words::{days, json_list, long_date, money};
 use crate::change::{number, read};
+use crate::own_rule::{OwnRule, Verdict};
 use crate::period::days_late;
 use crate::risk::{Risk, of_impact};
 use crate::rules::ColumnType;
@@ -119,6 +122,61 @@ impl Subject<'_> {
             flags.push(self.lock_change("currency", before.currency.clone(), after.currency.clone()));
         }
         flags
+    }
+
+    /// `rule_violation`: rules that the version violates and the version before did not; one that names the version before
+    /// speaks for itself.
+    pub(crate) fn rule_violations(&self) -> Vec<Flag> {
+        let violations = self.rules.rules.iter().filter_map(|rule| {
+            let verdict = rule.judge(self.before, self.after);
+            let is_new = rule.violated.names_before()
+                || self
+                    .before
+                    .is_none_or(|before| rule.judge(None, before) == Verdict::Kept);
+            (verdict != Verdict::Kept && is_new).then(|| self.rule_violation(rule, verdict))
+        });
+        violations.collect()
+    }
+
+    fn rule_violation(&self, rule: &OwnRule, verdict: Verdict) -> Flag {
+        let mut flag = self.version_flag("rule_violation", Some(&rule.name));
+        if let Some(risk) = rule.risk {
+            flag.risk = risk.to_string();
+        }
+        let values = |row: &RowEvent| {
+            let named = rule.violated.columns().iter();
+            let values: BTreeMap<&String, Option<String>> = named
+                .map(|column| (column, read(row, column, ColumnType::Amount).to_text()))
+                .collect();
+            serde_json::json!(values).to_string()
+        };
+        flag.details
+            .insert("violated".to_owned(), rule.violated.text().to_owned());
+        flag.details.insert("after".to_owned(), values(self.after));
+        if let Some(before) = self.before.filter(|_| rule.violated.names_before()) {
+            flag.details.insert("before".to_owned(), values(before));
+        }
+        let why = if let Verdict::Unreadable(reason) = verdict {
+            flag.risk = Risk::High.to_string();
+            let why = format!("cannot be judged, because {reason}");
+            flag.details.insert("unreadable".to_owned(), reason);
+            why
+        } else {
+            flag.impact = rule.impact(self.before, self.after);
+            if let Some(impact) = flag.impact {
+                let risk = of_impact(impact, flag.currency.as_deref(), &self.rules.thresholds);
+                flag.risk = risk.to_string();
+            }
+            format!("is violated: {}", rule.violated.text())
+        };
+        flag.reason = format!(
+            "The rule {} {why}, for version {} of {}{}",
+            rule.name,
+            self.after.version,
+            self.after.row_id,
+            money(flag.impact, flag.currency.as_deref()),
+        );
+        flag
     }
 
     fn lock_change(&self, field: &str, before: Option<String>, after: Option<String>) -> Flag {

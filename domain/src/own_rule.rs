@@ -1,0 +1,146 @@
+//! Rules of one's own, as a rule file has them: a name, when it is violated, and what that costs.
+
+use std::collections::BTreeSet;
+
+use redline_schemas::Amount;
+use redline_schemas::row::RowEvent;
+use serde::Deserialize;
+
+use crate::expression::{Computed, Expression};
+use crate::risk::Risk;
+use crate::rules::SourceTable;
+
+/// The rule whose impact is known without being said: the total minus the product.
+const TOTAL_IS_QUANTITY_TIMES_PRICE: &str = "total_is_quantity_times_price";
+/// Rules of one source, at most.
+const MOST_RULES: usize = 100;
+
+/// A rule of one's own.
+#[derive(Clone, Debug)]
+pub struct OwnRule {
+    /// Its name, unique within the source.
+    pub name: String,
+    /// When it is violated.
+    pub violated: Expression,
+    /// What a violation costs.
+    pub impact: Option<Expression>,
+    /// The risk of a violation without an impact; that of the kind where it is not set.
+    pub risk: Option<Risk>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnRuleTable {
+    name: String,
+    violated: String,
+    impact: Option<String>,
+    risk: Option<Risk>,
+}
+
+/// Whether a rule is violated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Kept,
+    Violated,
+    /// It cannot be computed, which counts as violated: nothing may pass because it is unreadable.
+    Unreadable(String),
+}
+
+impl OwnRule {
+    /// Judges a version; a rule that names the version before is silent at first sight.
+    pub(crate) fn judge(&self, before: Option<&RowEvent>, after: &RowEvent) -> Verdict {
+        if self.violated.names_before() && before.is_none() {
+            return Verdict::Kept;
+        }
+        match self.violated.compute(before, after) {
+            Ok(Computed::Boolean(true)) => Verdict::Violated,
+            Ok(Computed::Boolean(false) | Computed::Null) => Verdict::Kept,
+            Ok(Computed::Amount(amount)) => {
+                Verdict::Unreadable(format!("it gives {amount} where true or false is expected"))
+            }
+            Err(reason) => Verdict::Unreadable(reason),
+        }
+    }
+
+    /// What a violation costs; none where that is not said or cannot be computed.
+    pub(crate) fn impact(&self, before: Option<&RowEvent>, after: &RowEvent) -> Option<Amount> {
+        let impact = self.impact.as_ref()?;
+        if impact.names_before() && before.is_none() {
+            return None;
+        }
+        match impact.compute(before, after) {
+            Ok(Computed::Amount(amount)) => Some(amount),
+            Ok(Computed::Null) => Some(Amount::ZERO),
+            Ok(Computed::Boolean(_)) | Err(_) => None,
+        }
+    }
+}
+
+/// Compiles the rules of a source.
+///
+/// # Errors
+/// The key that cannot be used, and why.
+pub(crate) fn own_rules(
+    source: &SourceTable,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<OwnRule>, (String, String)> {
+    if source.rules.len() > MOST_RULES {
+        return Err(("rules".to_owned(), format!("are more than {MOST_RULES}")));
+    }
+    let mut names = BTreeSet::new();
+    let mut rules = Vec::with_capacity(source.rules.len());
+    for table in &source.rules {
+        let OwnRuleTable {
+            name,
+            violated,
+            impact,
+            risk,
+        } = table;
+        let key = |part: &str| format!("rules.{name:?}{part}");
+        if !(1..=200).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+            let reason = "needs 1 to 200 characters and no control characters";
+            return Err((key(".name"), reason.to_owned()));
+        }
+        if !names.insert(name) {
+            return Err((
+                key(""),
+                "is there twice; each rule needs a name of its own".to_owned(),
+            ));
+        }
+        let compile = |part: &str, text: &str| {
+            let expression = Expression::compile(text).map_err(|reason| (key(part), reason))?;
+            match expression.columns().iter().find(|column| !is_known(column)) {
+                Some(column) => Err((
+                    key(part),
+                    format!(
+                        "names the column {column:?}, which the source does not read: add it to `read` or `tracked`"
+                    ),
+                )),
+                None => Ok(expression),
+            }
+        };
+        let impact = impact.clone().or_else(|| known_impact(source, name));
+        rules.push(OwnRule {
+            name: name.clone(),
+            violated: compile(".violated", violated)?,
+            impact: impact.map(|text| compile(".impact", &text)).transpose()?,
+            risk: *risk,
+        });
+    }
+    Ok(rules)
+}
+
+/// The total minus the product, where the source says which columns they are.
+fn known_impact(source: &SourceTable, name: &str) -> Option<String> {
+    let total = source
+        .amount
+        .as_deref()
+        .filter(|_| name == TOTAL_IS_QUANTITY_TIMES_PRICE)?;
+    let (quantity, price) = source
+        .tracked
+        .iter()
+        .find_map(|(column, tracked)| Some((column, tracked.unit.as_deref()?)))?;
+    Some(format!(
+        "after[\"{total}\"] - after[\"{quantity}\"] * after[\"{price}\"]"
+    ))
+}
