@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn depth_does_not_matter() {
-        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(elements(&deep, 2).unwrap().number, 1);
         assert!(elements(&"[".repeat(100_000), 2).is_err());
     }

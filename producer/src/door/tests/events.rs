@@ -90,8 +90,8 @@ async fn broken_json_is_refused_as_a_whole() {
 #[tokio::test]
 async fn a_hundred_thousand_brackets_are_refused_wherever_they_stand() {
     let door = door();
-    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    let object = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let object = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     let column = row("1").replace("12", &deep);
     for body in [&deep, &object, &column] {
         assert_eq!(status(&door, request(ROWS, JSON, body.clone())).await, 422);
