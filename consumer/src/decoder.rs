@@ -33,7 +33,7 @@ pub(crate) struct Decoder<R> {
     held: HashMap<i32, (Arc<Assigned>, i64)>,
 }
 
-impl<R: SchemaRegistry> Decoder<R> {
+impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
     /// A decoder that knows no schema yet.
     pub(crate) fn new(
         writers: WriterSchemas<R>,
@@ -156,8 +156,12 @@ impl<R: SchemaRegistry> Decoder<R> {
             self.patience.end(position_id);
             return Wait::Nothing;
         };
-        let is_away = lacking.iter().any(|(_, id)| unknown[id] == Unknown::Away);
-        if is_away || self.patience.may_wait(position_id) {
+        if lacking.iter().any(|(_, id)| unknown[id] == Unknown::Away) {
+            // Only waiting for an id that the registry denies is counted.
+            self.patience.end(position_id);
+            return Wait::From(*first);
+        }
+        if self.patience.may_wait(position_id) {
             return Wait::From(*first);
         }
         Wait::NoLonger(lacking.into_iter().map(|(_, id)| id).collect())

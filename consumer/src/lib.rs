@@ -13,6 +13,7 @@ mod decoder;
 pub mod deduplicate;
 mod derivation;
 pub mod detect;
+mod headers;
 mod incarnation;
 mod kafka;
 mod opening;

@@ -5,15 +5,17 @@
 //! are published again, from the oldest on. A relay that stops in the middle loses its lock when Postgres ends
 //! its idle transaction, and what it still had to send expires before that.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
+use redline_producer::publisher::Class::{Refused, TryAgain};
 use redline_producer::publisher::{Delivery, Outgoing, PublishError, Publisher};
 use redline_store::outbox::{self, Message, Waiting};
 use redline_store::sqlx::{Connection, PgConnection};
 use redline_store::{Class, StoreError, Timeouts, recording_connection};
 use tokio_util::sync::CancellationToken;
 
+use crate::recorder::{ORIGINAL_PREFIX, REASON_HEADER};
 use crate::settings::RelaySettings;
 
 /// Why a relay cannot go on.
@@ -39,7 +41,7 @@ impl RelayError {
         match self {
             Self::Store(error) => error.class() == Class::Stop,
             // A message that Kafka refuses would be refused for ever, and everything behind it would wait.
-            Self::Publish { error, .. } => error.class() != redline_producer::publisher::Class::TryAgain,
+            Self::Publish { error, .. } => error.class() != TryAgain,
         }
     }
 }
@@ -100,7 +102,12 @@ async fn turn(
         None => connection.insert(recording_connection(database_url, "relay", timeouts).await?),
     };
     let mut transaction = connection.begin().await.map_err(StoreError::from)?;
-    let taken = outbox::take(&mut transaction, settings.batch_messages, settings.batch_bytes).await?;
+    let taken = outbox::take(
+        &mut transaction,
+        settings.batch_messages.into(),
+        settings.batch_bytes.into(),
+    )
+    .await?;
     let waiting = taken.unwrap_or_default();
     if waiting.is_empty() {
         transaction.rollback().await.map_err(StoreError::from)?;
@@ -113,27 +120,85 @@ async fn turn(
     Ok(published.len())
 }
 
-/// Publishes in order and waits for every acknowledgement, also after one failed: nothing is left in flight. A key
-/// that comes again waits until everything before it is acknowledged, so a failure cannot swap its messages.
+/// Publishes in rounds, each of which has at most one message of a key: whatever fails, no message overtakes one of its
+/// own key. Messages without a key have no order.
 async fn publish(publisher: &Publisher, waiting: &[Waiting]) -> Result<(), RelayError> {
-    let mut in_flight: Vec<(&Waiting, Delivery)> = Vec::with_capacity(waiting.len());
-    let mut keys_in_flight = HashSet::new();
+    for round in rounds(waiting) {
+        publish_round(publisher, &round).await?;
+    }
+    Ok(())
+}
+
+fn rounds(waiting: &[Waiting]) -> Vec<Vec<&Waiting>> {
+    let mut rounds: Vec<Vec<&Waiting>> = Vec::new();
+    let mut before: HashMap<(&str, &[u8]), usize> = HashMap::new();
     for one in waiting {
-        let Message { topic, key, .. } = &one.message;
-        if !keys_in_flight.insert((topic, key)) {
-            settle(&mut in_flight).await?;
-            keys_in_flight.clear();
-            keys_in_flight.insert((topic, key));
+        let round = one.message.key.as_deref().map_or(0, |key| {
+            let count = before.entry((one.message.topic.as_str(), key)).or_insert(0);
+            *count += 1;
+            *count - 1
+        });
+        if rounds.len() == round {
+            rounds.push(Vec::new());
         }
-        match enqueue(publisher, &one.message).await {
-            Ok(delivery) => in_flight.push((one, delivery)),
-            Err(error) => {
-                let _ = settle(&mut in_flight).await;
-                return Err(about(one, error));
-            }
+        rounds[round].push(one);
+    }
+    rounds
+}
+
+/// Publishes messages and waits for every acknowledgement, also after one failed: nothing is left in flight. A
+/// quarantined record that Kafka refuses goes without its value: the table has it, and nothing may wait behind it.
+async fn publish_round(publisher: &Publisher, round: &[&Waiting]) -> Result<(), RelayError> {
+    let mut in_flight = Vec::with_capacity(round.len());
+    for one in round {
+        in_flight.push((*one, enqueue(publisher, &one.message).await));
+    }
+    let mut failure = None;
+    for (one, enqueued) in in_flight {
+        let delivered = match enqueued {
+            Ok(delivery) => delivery.await,
+            Err(error) => Err(error),
+        };
+        let delivered = match delivered {
+            Err(error) if error.class() == Refused => publish_shortened(publisher, one, error).await,
+            delivered => delivered,
+        };
+        if let Err(error) = delivered {
+            failure.get_or_insert_with(|| about(one, error));
         }
     }
-    settle(&mut in_flight).await
+    failure.map_or(Ok(()), Err)
+}
+
+async fn publish_shortened(
+    publisher: &Publisher,
+    refused: &Waiting,
+    error: PublishError,
+) -> Result<(i32, i64), PublishError> {
+    let Some(shorter) = shortened(&refused.message) else {
+        return Err(error);
+    };
+    tracing::warn!(outbox_id = refused.outbox_id, %error, "a quarantined record goes without its value");
+    enqueue(publisher, &shorter).await?.await
+}
+
+/// A quarantined record without its value and its own headers; none of what is not quarantined.
+fn shortened(message: &Message) -> Option<Message> {
+    const LONGEST_KEY: usize = 1_000;
+    if !message.headers.iter().any(|(name, _)| name == REASON_HEADER) {
+        return None;
+    }
+    let bytes = message.value.as_ref().map_or(0, Vec::len);
+    let mut headers = message.headers.clone();
+    headers.retain(|(name, _)| !name.starts_with(ORIGINAL_PREFIX));
+    let omitted = format!("{bytes} bytes of value; they are in the table quarantine");
+    headers.push(("redline-omitted".to_owned(), Some(omitted.into_bytes())));
+    Some(Message {
+        topic: message.topic.clone(),
+        key: message.key.clone().filter(|key| key.len() <= LONGEST_KEY),
+        value: None,
+        headers,
+    })
 }
 
 fn about(waiting: &Waiting, error: PublishError) -> RelayError {
@@ -155,14 +220,34 @@ async fn enqueue(publisher: &Publisher, message: &Message) -> Result<Delivery, P
     publisher.enqueue_when_free(record, partitions).await
 }
 
-/// Waits for all deliveries; answers the first failure.
-async fn settle(in_flight: &mut Vec<(&Waiting, Delivery)>) -> Result<(), RelayError> {
-    let mut first_failure = Ok(());
-    for (waiting, delivery) in in_flight.drain(..) {
-        let delivered = delivery.await;
-        if first_failure.is_ok() {
-            first_failure = delivered.map(|_| ()).map_err(|error| about(waiting, error));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(outbox_id: i64, key: Option<&str>) -> Waiting {
+        let message = Message {
+            topic: "t".to_owned(),
+            key: key.map(|key| key.as_bytes().to_vec()),
+            value: None,
+            headers: Vec::new(),
+        };
+        Waiting { outbox_id, message }
     }
-    first_failure
+
+    #[test]
+    fn a_round_has_at_most_one_message_of_a_key_and_keeps_the_order_of_each() {
+        let messages = [
+            waiting(1, Some("a")),
+            waiting(2, Some("a")),
+            waiting(3, None),
+            waiting(4, Some("b")),
+            waiting(5, None),
+            waiting(6, Some("a")),
+        ];
+        let numbers: Vec<Vec<i64>> = rounds(&messages)
+            .iter()
+            .map(|round| round.iter().map(|one| one.outbox_id).collect())
+            .collect();
+        assert_eq!(numbers, [vec![1, 3, 4, 5], vec![2], vec![6]]);
+    }
 }

@@ -68,37 +68,49 @@ impl WorkSettings {
     /// # Errors
     /// The key that is wrong, and what is expected.
     pub fn check(&self) -> Result<(), String> {
-        let at_least = |key: &str, value: u64, least: u64| {
-            if value >= least {
-                Ok(())
-            } else {
-                Err(format!("work.{key} is {value}; at least {least} is expected"))
-            }
+        /// A day.
+        const LONGEST_MILLISECONDS: u64 = 86_400_000;
+        let milliseconds = |key: &str, value: u64, least: u64| {
+            within(&format!("work.{key}"), value, least, LONGEST_MILLISECONDS)
         };
-        at_least("batch_records", self.batch_records as u64, 1)?;
-        at_least("batch_bytes", self.batch_bytes as u64, 1024)?;
-        at_least(
+        within("work.batch_records", self.batch_records as u64, 1, 1_000_000)?;
+        within("work.batch_bytes", self.batch_bytes as u64, 1_024, 1 << 30)?;
+        within("work.linger_milliseconds", self.linger_milliseconds, 0, 60_000)?;
+        milliseconds(
             "session_timeout_milliseconds",
             u64::from(self.session_timeout_milliseconds),
             1_000,
         )?;
-        at_least(
+        milliseconds(
             "statement_timeout_milliseconds",
             self.statement_timeout_milliseconds,
             100,
         )?;
-        at_least("lock_timeout_milliseconds", self.lock_timeout_milliseconds, 100)?;
-        at_least(
+        milliseconds("lock_timeout_milliseconds", self.lock_timeout_milliseconds, 100)?;
+        milliseconds(
             "idle_in_transaction_timeout_milliseconds",
             self.idle_in_transaction_timeout_milliseconds,
             100,
         )?;
-        at_least("stopped_recheck_seconds", self.stopped_recheck_seconds, 1)?;
-        at_least("mark_hours", self.mark_hours, 1)?;
+        within(
+            "work.stopped_recheck_seconds",
+            self.stopped_recheck_seconds,
+            1,
+            86_400,
+        )?;
+        within("work.mark_hours", self.mark_hours, 1, 87_600)?;
         if self.group.is_empty() {
             return Err("work.group is empty".to_owned());
         }
         Ok(())
+    }
+}
+
+/// Checks that a number lies within bounds.
+fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => Err(format!("{key} is {value}; {least} to {most} are expected")),
     }
 }
 
@@ -107,9 +119,9 @@ impl WorkSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct RelaySettings {
     /// Messages published in one turn, at most. Default 1000.
-    pub batch_messages: i64,
+    pub batch_messages: u32,
     /// Bytes published in one turn, at most. Default 8 MiB.
-    pub batch_bytes: i64,
+    pub batch_bytes: u32,
     /// Milliseconds between two looks at an empty outbox. Default 100.
     pub poll_milliseconds: u64,
     /// Milliseconds within which Kafka must acknowledge; the turn's transaction is ended a little later.
@@ -125,5 +137,23 @@ impl Default for RelaySettings {
             poll_milliseconds: 100,
             message_timeout_milliseconds: 10_000,
         }
+    }
+}
+
+impl RelaySettings {
+    /// Checks what a type cannot say.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what is expected.
+    pub fn check(&self) -> Result<(), String> {
+        within("relay.batch_messages", self.batch_messages.into(), 1, 100_000)?;
+        within("relay.batch_bytes", self.batch_bytes.into(), 1_024, 1 << 30)?;
+        within("relay.poll_milliseconds", self.poll_milliseconds, 1, 60_000)?;
+        within(
+            "relay.message_timeout_milliseconds",
+            self.message_timeout_milliseconds,
+            100,
+            600_000,
+        )
     }
 }

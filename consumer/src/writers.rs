@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use redline_schemas::EventKind;
 use redline_schemas::avro::WriterSchema;
 use redline_schemas::registry::{RegistryError, SchemaRegistry};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::decode::{Known, Writers};
@@ -18,6 +19,10 @@ const MISS_REMEMBERED: Duration = Duration::from_secs(600);
 const MOST_IDS: usize = 10_000;
 /// Questions to the registry at once.
 const AT_ONCE: usize = 16;
+/// Questions of one call.
+const MOST_ASKED: usize = 1_000;
+/// How long a call waits for answers, so that a registry that hangs holds up nobody who needs nothing of it.
+const BRIEFLY: Duration = Duration::from_millis(250);
 
 /// An id in a topic of this kind of events.
 pub type SchemaId = (u32, EventKind);
@@ -31,20 +36,39 @@ pub enum Unknown {
     Away,
 }
 
+type Answer = Result<Option<String>, RegistryError>;
+
 /// Finds writers' schemas.
 pub struct WriterSchemas<R> {
-    registry: R,
+    registry: Arc<R>,
     known: Writers,
     missed: Vec<(Instant, SchemaId)>,
+    /// Questions that are under way.
+    asking: Option<JoinHandle<Vec<(SchemaId, Answer)>>>,
 }
 
-impl<R: SchemaRegistry> WriterSchemas<R> {
+/// Asks for schemas, some at once. After one that is not answered, no others are asked for.
+async fn ask<R: SchemaRegistry>(registry: Arc<R>, ids: Vec<SchemaId>) -> Vec<(SchemaId, Answer)> {
+    let mut answers: Vec<(SchemaId, Answer)> = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        let answered = join_all(some.iter().map(|id| registry.schema_text(id.0))).await;
+        let is_away = answered.iter().any(Result::is_err);
+        answers.extend(some.iter().copied().zip(answered));
+        if is_away {
+            break;
+        }
+    }
+    answers
+}
+
+impl<R: SchemaRegistry + Send + Sync + 'static> WriterSchemas<R> {
     /// Asks this registry.
     pub fn new(registry: R) -> Self {
         Self {
-            registry,
+            registry: Arc::new(registry),
             known: Writers::new(),
             missed: Vec::new(),
+            asking: None,
         }
     }
 
@@ -53,38 +77,52 @@ impl<R: SchemaRegistry> WriterSchemas<R> {
         &self.known
     }
 
-    /// Asks once for the schemas of those ids that are not known; answers those that still are not.
+    /// Asks once for the schemas of those ids that are not known; answers those that still are not. A registry that takes
+    /// its time is not waited for: its answers are taken in by a later call.
     pub async fn learn(&mut self, ids: &BTreeSet<SchemaId>) -> BTreeMap<SchemaId, Unknown> {
         self.forget_old_misses();
         if self.known.len() + ids.len() > MOST_IDS {
             self.known.retain(|id, _| ids.contains(id));
             self.missed.retain(|(_, id)| ids.contains(id));
         }
-        let asked: Vec<SchemaId> = ids
-            .iter()
-            .filter(|id| !self.known.contains_key(id))
-            .copied()
-            .collect();
-        let mut unknown = BTreeMap::new();
-        for some in asked.chunks(AT_ONCE) {
-            // One that does not answer is not asked for the others.
-            if unknown.values().any(|why| *why == Unknown::Away) {
-                unknown.extend(some.iter().map(|id| (*id, Unknown::Away)));
-                continue;
+        let mut unknown: BTreeMap<SchemaId, Unknown> = BTreeMap::new();
+        // What was asked before is answered first, then what is new is asked.
+        for _ in 0..2 {
+            let asked: Vec<SchemaId> = ids
+                .iter()
+                .filter(|id| !self.known.contains_key(id) && !unknown.contains_key(id))
+                .copied()
+                .collect();
+            if asked.is_empty() {
+                return unknown;
             }
-            let registry = &self.registry;
-            let answers = join_all(some.iter().map(|id| registry.schema_text(id.0))).await;
-            for (id, answer) in some.iter().zip(answers) {
-                if let Some(why) = self.keep(*id, answer) {
-                    unknown.insert(*id, why);
+            let registry = Arc::clone(&self.registry);
+            let asking = self.asking.get_or_insert_with(|| {
+                tokio::spawn(ask(registry, asked.into_iter().take(MOST_ASKED).collect()))
+            });
+            let Ok(answers) = tokio::time::timeout(BRIEFLY, asking).await else {
+                break;
+            };
+            self.asking = None;
+            for (id, answer) in answers.unwrap_or_default() {
+                if let Some(why) = self.keep(id, answer)
+                    && ids.contains(&id)
+                {
+                    unknown.insert(id, why);
                 }
             }
+            if unknown.values().any(|why| *why == Unknown::Away) {
+                break;
+            }
+        }
+        for id in ids.iter().filter(|id| !self.known.contains_key(id)) {
+            unknown.entry(*id).or_insert(Unknown::Away);
         }
         unknown
     }
 
     /// Keeps the schema that the registry answered, or says why it is still unknown.
-    fn keep(&mut self, id: SchemaId, answer: Result<Option<String>, RegistryError>) -> Option<Unknown> {
+    fn keep(&mut self, id: SchemaId, answer: Answer) -> Option<Unknown> {
         match answer {
             Ok(Some(text)) => {
                 let known = match WriterSchema::new(id.0, id.1, &text) {
@@ -141,14 +179,33 @@ mod tests {
     /// Answers from a script, and counts the questions.
     #[derive(Default)]
     struct Scripted {
-        answers: Mutex<Vec<Result<Option<String>, RegistryError>>>,
+        answers: Mutex<Vec<Answer>>,
         asked: Mutex<usize>,
+        hangs: std::sync::atomic::AtomicBool,
     }
 
-    impl SchemaRegistry for &Scripted {
-        async fn schema_text(&self, _: u32) -> Result<Option<String>, RegistryError> {
-            *self.asked.lock().unwrap() += 1;
-            self.answers.lock().unwrap().pop().unwrap_or(Ok(None))
+    #[derive(Clone, Default)]
+    struct Script(Arc<Scripted>);
+
+    impl Script {
+        /// What is answered, the last first.
+        fn will_answer(&self, answers: Vec<Answer>) {
+            *self.0.answers.lock().unwrap() = answers;
+        }
+
+        fn asked(&self) -> usize {
+            *self.0.asked.lock().unwrap()
+        }
+    }
+
+    impl SchemaRegistry for Script {
+        async fn schema_text(&self, _: u32) -> Answer {
+            *self.0.asked.lock().unwrap() += 1;
+            let answer = self.0.answers.lock().unwrap().pop();
+            if self.0.hangs.load(std::sync::atomic::Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            answer.unwrap_or(Ok(None))
         }
 
         async fn schema_id(&self, _: &str, _: &str) -> Result<Option<u32>, RegistryError> {
@@ -171,9 +228,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_that_is_away_is_asked_again() {
-        let registry = Scripted::default();
-        *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into())), away()];
-        let mut schemas = WriterSchemas::new(&registry);
+        let registry = Script::default();
+        registry.will_answer(vec![Ok(Some(ORDER_SCHEMA.into())), away()]);
+        let mut schemas = WriterSchemas::new(registry.clone());
         assert_eq!(schemas.learn(&BTreeSet::from([ID])).await[&ID], Unknown::Away);
         assert!(schemas.learn(&BTreeSet::from([ID])).await.is_empty());
         assert!(matches!(schemas.known()[&ID], Known::Writer(_)));
@@ -181,44 +238,54 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_that_is_away_is_not_asked_for_a_thousand_ids() {
-        let registry = Scripted::default();
-        *registry.answers.lock().unwrap() = vec![away()];
+        let registry = Script::default();
+        registry.will_answer(vec![away()]);
         let ids: BTreeSet<SchemaId> = (0..1_000).map(|id| (id, EventKind::Order)).collect();
-        let unknown = WriterSchemas::new(&registry).learn(&ids).await;
+        let unknown = WriterSchemas::new(registry.clone()).learn(&ids).await;
         assert_eq!(unknown.len(), 1_000);
-        assert_eq!(*registry.asked.lock().unwrap(), AT_ONCE);
+        assert_eq!(registry.asked(), AT_ONCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_hangs_is_waited_for_briefly_and_its_answer_is_taken_in_later() {
+        let registry = Script::default();
+        registry.will_answer(vec![Ok(Some(ORDER_SCHEMA.into()))]);
+        registry.0.hangs.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut schemas = WriterSchemas::new(registry.clone());
+        let began = Instant::now();
+        assert_eq!(schemas.learn(&BTreeSet::from([ID])).await[&ID], Unknown::Away);
+        assert_eq!(began.elapsed(), BRIEFLY);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert!(schemas.learn(&BTreeSet::from([ID])).await.is_empty());
+        assert_eq!(registry.asked(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_miss_is_remembered_for_ten_minutes_or_until_a_record_is_published_again() {
-        let registry = Scripted::default();
-        let mut schemas = WriterSchemas::new(&registry);
+        let registry = Script::default();
+        let mut schemas = WriterSchemas::new(registry.clone());
         let ids = BTreeSet::from([ID]);
         assert_eq!(schemas.learn(&ids).await[&ID], Unknown::Unregistered);
         schemas.miss(&ids);
         assert!(schemas.learn(&ids).await.is_empty());
         assert!(matches!(schemas.known()[&ID], Known::Missing));
-        assert_eq!(
-            *registry.asked.lock().unwrap(),
-            1,
-            "a miss is not asked for again"
-        );
+        assert_eq!(registry.asked(), 1, "a miss is not asked for again");
 
         schemas.forget_misses(&ids);
         assert_eq!(schemas.learn(&ids).await[&ID], Unknown::Unregistered);
         schemas.miss(&ids);
 
         tokio::time::advance(MISS_REMEMBERED).await;
-        *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into()))];
+        registry.will_answer(vec![Ok(Some(ORDER_SCHEMA.into()))]);
         assert!(schemas.learn(&ids).await.is_empty());
         assert!(matches!(schemas.known()[&ID], Known::Writer(_)));
     }
 
     #[tokio::test]
     async fn a_flood_of_ids_does_not_push_out_those_of_its_own_batch() {
-        let registry = Scripted::default();
-        *registry.answers.lock().unwrap() = vec![Ok(Some(ORDER_SCHEMA.into()))];
-        let mut schemas = WriterSchemas::new(&registry);
+        let registry = Script::default();
+        registry.will_answer(vec![Ok(Some(ORDER_SCHEMA.into()))]);
+        let mut schemas = WriterSchemas::new(registry.clone());
         schemas.learn(&BTreeSet::from([ID])).await;
         let flood: BTreeSet<SchemaId> = (1_000..12_000).map(|id| (id, EventKind::Order)).collect();
         schemas.miss(&flood);

@@ -255,9 +255,12 @@ fn plain_words(error: &apache_avro::Error) -> String {
         | Details::ReadVariableIntegerBytes(_) => "it ends too early".to_owned(),
         Details::MemoryAllocation { .. }
         | Details::IntegerOverflow
+        | Details::ConvertI32ToUsize(..)
         | Details::ConvertI64ToUsize(..)
         | Details::ConvertU64ToUsize(..) => "a length in it is negative or too great".to_owned(),
         Details::ConvertToUtf8(_) | Details::ConvertToUtf8Error(_) => "a text in it is not UTF-8".to_owned(),
+        Details::ZagI32(_, number) => format!("a whole number in it is {number}, beyond 32 bits"),
+        Details::DeserializeSchemaAware { value, .. } => value.clone(),
         Details::BoolValue(byte) => format!("true or false is written as {byte}, which is neither 1 nor 0"),
         Details::GetUnionVariant { index, num_variants } => {
             format!("a union has {num_variants} members, and number {index} is named")

@@ -4,10 +4,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use redline_schemas::{Event, EventKind};
-use redline_tests::{Plan, Proxy, rows};
+use redline_tests::{Installation, Plan, Proxy, rows};
 
 use crate::cluster::members;
-use crate::running::{PATIENCE, recorded};
+use crate::running::{PATIENCE, SMALL_BATCHES, for_two_workers, recorded, small_batches_and};
+use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
 
 /// How long Postgres is away: longer than the session timeout of 6 s.
@@ -32,18 +33,46 @@ fn resident_kib(pid: u32) -> u64 {
         .expect("a number of KiB")
 }
 
+/// A proxy before Postgres, switched off, and the installation's address through it.
+async fn before_postgres(redline: &Installation) -> (Proxy, String) {
+    let database = &redline.services.database;
+    let (_, server) = database.split_once('@').expect("a user at a server");
+    let (server, _) = server.split_once('/').expect("a server and a database");
+    let proxy = Proxy::before(server).await;
+    let url = redline.database_url.replace(server, &proxy.address().to_string());
+    (proxy, url)
+}
+
+#[tokio::test]
+async fn a_connection_to_postgres_that_falls_silent_is_given_up_and_stopping_still_takes_seconds() {
+    let _turn = beside_another().await;
+    let redline = for_two_workers("silent", 4).await;
+    let (mut proxy, url) = before_postgres(&redline).await;
+    proxy.on().await;
+    let events = stream();
+    let (first, rest) = events.split_at(events.len() / 2);
+    let relay = redline.relay();
+    let one = redline.start("work", &small_batches_and(&[("DATABASE_URL", &url)]));
+    redline.produce_rows(first).await;
+    redline.wait_recorded(PATIENCE).await;
+
+    // The partitions of the first worker are given up, and half of them opened again, over a silent connection.
+    proxy.silence();
+    let other = redline.start("work", SMALL_BATCHES);
+    redline.produce_rows(rest).await;
+    redline.wait_recorded(PATIENCE).await;
+
+    proxy.silence();
+    let code = one.terminate(Duration::from_secs(25)).await;
+    assert_eq!(code, 0);
+    assert_undisturbed(redline, vec![relay, other]).await;
+}
+
 #[tokio::test]
 async fn a_worker_whose_postgres_is_away_stays_in_its_group_and_small() {
     let _turn = beside_another().await;
     let redline = Plan::new("away").make().await;
-    let (_, server) = redline
-        .services
-        .database
-        .split_once('@')
-        .expect("a user at a server");
-    let (server, _) = server.split_once('/').expect("a server and a database");
-    let mut proxy = Proxy::before(server).await;
-    let url = redline.database_url.replace(server, &proxy.address().to_string());
+    let (mut proxy, url) = before_postgres(&redline).await;
     proxy.on().await;
     // The session timeout of the installation, 6 s, and batches of 8 MiB.
     let worker = redline.start("work", &[("DATABASE_URL", &url)]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redline_schemas::{Event, EventKind, Timestamp};
 use redline_tests::checker;
-use redline_tests::{Installation, Plan, Raw, rows};
+use redline_tests::{Installation, Plan, Random, Raw, rows};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -275,5 +275,60 @@ async fn a_flood_of_bad_records_is_quarantined_and_the_good_one_behind_it_is_acc
     redline.wait_quiet(REST).await;
     let totals = checker::check(&redline).await;
     assert_eq!((totals.accepted, totals.quarantined), (1, 3_000));
+    end(redline, processes).await;
+}
+
+#[tokio::test]
+async fn a_header_whose_name_is_no_text_stops_nobody() {
+    let redline = Plan::new("header").partitions(1).make().await;
+    let processes = worker_and_relay(&redline);
+    redline
+        .kafka
+        .produce_with_header_name(&redline.topics.rows, 0, b"no Avro", b"\xff\xfe")
+        .await;
+    redline.produce_rows(&[rows::row(&rows::example())]).await;
+    redline.wait_quiet(REST).await;
+    let outcomes = "select sum(accepted) || ' accepted, ' || sum(quarantined) || ' quarantined' from redline.control_totals";
+    assert_eq!(redline.texts(outcomes).await, ["1 accepted, 1 quarantined"]);
+    let names = "select headers -> 0 ->> 'name' from redline.quarantine";
+    assert_eq!(redline.texts(names).await, ["\u{fffd}\u{fffd}"]);
+    end(redline, processes).await;
+}
+
+#[tokio::test]
+async fn a_quarantined_record_that_its_topic_finds_too_large_goes_without_its_value_and_flags_go_on() {
+    let redline = Plan::new("large").partitions(1).unmigrated().await;
+    let small = [("REDLINE_MIGRATE__QUARANTINE_MAX_MESSAGE_BYTES", "10000")];
+    let migrated = redline.run_with(&["migrate"], &small).await;
+    assert_eq!(migrated.code, 0, "{}", migrated.stderr);
+    let processes = worker_and_relay(&redline);
+    let mut random = Random::new(1);
+    let value: Vec<u8> = (0..50_000)
+        .map(|_| u8::try_from(1 + random.below(255)).expect("a byte"))
+        .collect();
+    let junk = Raw {
+        topic: redline.topics.rows.clone(),
+        key: Some(b"some/key".to_vec()),
+        value: Some(value.clone()),
+        ..Raw::default()
+    };
+    redline.kafka.produce(junk).await;
+    let versions = [rows::billing("R-1", 1, 10), rows::billing("R-1", 2, 12)];
+    redline.produce_rows(&versions.map(|row| rows::row(&row))).await;
+    redline.wait_quiet(REST).await;
+
+    let published = redline.kafka.read(&redline.topics.quarantine).await;
+    assert_eq!(published.len(), 1);
+    assert_eq!(published[0].value, None);
+    assert_eq!(
+        published[0].header("redline-omitted").as_deref(),
+        Some("50000 bytes of value; they are in the table quarantine")
+    );
+    let kept: Vec<u8> = sqlx::query_scalar("select value from redline.quarantine")
+        .fetch_one(&redline.pool)
+        .await
+        .expect("the record is in the table");
+    assert_eq!(kept, value);
+    assert_eq!(checker::published_flags(&redline).await.len(), 2);
     end(redline, processes).await;
 }

@@ -99,6 +99,27 @@ impl Kafka {
         self.produce_all(vec![raw]).await.remove(0)
     }
 
+    /// Produces a record with one header whose name is these bytes, which need not be UTF-8.
+    #[expect(
+        unsafe_code,
+        reason = "rdkafka takes names as text only, and copies their bytes as they are"
+    )]
+    pub async fn produce_with_header_name(&self, topic: &str, partition: i32, value: &[u8], name: &[u8]) {
+        // SAFETY: the text is only copied into a C string, which reads nothing but its bytes.
+        let key = unsafe { std::str::from_utf8_unchecked(name) };
+        let header = Header {
+            key,
+            value: Some("1"),
+        };
+        let record = FutureRecord::<[u8], [u8]>::to(topic)
+            .partition(partition)
+            .key(b"some/key")
+            .payload(value)
+            .headers(OwnedHeaders::new().insert(header));
+        let produced = self.producer.send(record, Timeout::After(PATIENCE)).await;
+        produced.expect("Kafka takes the record");
+    }
+
     /// Produces records in this order; answers partition and offset of each.
     pub async fn produce_all(&self, records: Vec<Raw>) -> Vec<(i32, i64)> {
         let sending = records.iter().map(|raw| {

@@ -1,9 +1,11 @@
-//! A TCP proxy that can be switched off: a service that is away for one installation only.
+//! A TCP proxy that can be switched off or fall silent: a service that is away for one installation only.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Stands before one address. Off, it refuses connections and has broken those that were open.
@@ -12,6 +14,7 @@ pub struct Proxy {
     address: SocketAddr,
     target: String,
     accepting: Option<JoinHandle<()>>,
+    silence: Arc<Notify>,
 }
 
 impl Proxy {
@@ -23,6 +26,7 @@ impl Proxy {
             address,
             target: target.to_owned(),
             accepting: None,
+            silence: Arc::default(),
         }
     }
 
@@ -49,19 +53,28 @@ impl Proxy {
         let listener = TcpListener::bind(self.address)
             .await
             .expect("the proxy's own port is free");
-        let target = self.target.clone();
+        let (target, silence) = (self.target.clone(), Arc::clone(&self.silence));
         self.accepting = Some(tokio::spawn(async move {
             // Dropped with this task, and with it every connection.
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((mut inner, _)) = listener.accept().await {
-                let target = target.clone();
+                let (target, silence) = (target.clone(), Arc::clone(&silence));
                 connections.spawn(async move {
                     if let Ok(mut outer) = TcpStream::connect(&target).await {
-                        let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                        tokio::select! {
+                            _ = copy_bidirectional(&mut inner, &mut outer) => {}
+                            // Both ends stay open, and nobody reads them any more.
+                            () = silence.notified() => std::future::pending().await,
+                        }
                     }
                 });
             }
         }));
+    }
+
+    /// From now on the connections that are open carry nothing, and do not end. New ones work.
+    pub fn silence(&self) {
+        self.silence.notify_waiters();
     }
 
     /// Breaks all connections and refuses new ones.

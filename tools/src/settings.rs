@@ -181,7 +181,22 @@ impl Settings {
         Ok(settings)
     }
 
+    /// How Kafka is reached by those who publish quarantined records: they may be larger than our own ever are, and carry
+    /// headers on top. What `kafka.client` says wins.
+    pub(crate) fn kafka_for_quarantined(&self, properties: &[(&str, &str)]) -> KafkaSettings {
+        let mut kafka = self.kafka.clone();
+        let bytes = self.migrate.quarantine_max_message_bytes.to_string();
+        for (name, value) in [("message.max.bytes", bytes.as_str())].iter().chain(properties) {
+            kafka
+                .client
+                .entry((*name).to_owned())
+                .or_insert_with(|| (*value).to_owned());
+        }
+        kafka
+    }
+
     fn check(&self) -> anyhow::Result<()> {
+        self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         redline_store::options(self.database.url(), "settings").context("database.url")?;
@@ -285,6 +300,11 @@ mod tests {
     #[test]
     fn what_a_type_cannot_say_is_checked_and_named() {
         for (text, part) in [
+            ("[relay]\nbatch_messages = 0", "relay.batch_messages is 0; 1 to"),
+            (
+                "[work]\nlinger_milliseconds = 99999999",
+                "work.linger_milliseconds is",
+            ),
             ("[topics]\nrows = \"\"", "topics.rows is \"\""),
             ("[topics]\nrows = \"a b\"", "topics.rows is \"a b\""),
             (

@@ -148,13 +148,13 @@ impl Shared {
             let position_ids: Vec<i32> = given_up.iter().map(|assigned| assigned.position_id).collect();
             self.in_flight.wait_for(&position_ids, self.drain_patience);
         }
-        for assigned in given_up {
+        for assigned in &given_up {
             assigned.give_up();
-            if !lost {
-                let (done, is_done) = mpsc::channel();
-                self.ask(Request::Release(assigned, done));
-                let _ = is_done.recv_timeout(Duration::from_secs(2));
-            }
+        }
+        if !lost && !given_up.is_empty() {
+            let (done, is_done) = mpsc::channel();
+            self.ask(Request::Release(given_up, done));
+            let _ = is_done.recv_timeout(Duration::from_secs(2));
         }
     }
 }
@@ -204,7 +204,7 @@ impl ConsumerContext for Context {
             consumer.unassign()
         };
         tracing::info!(
-            partitions = ?keys(list),
+            partitions = list.count(),
             assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
             "the group's partitions were distributed"
         );

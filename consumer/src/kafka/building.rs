@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use redline_schemas::Timestamp;
 
 use super::TopicPartition;
 use super::assignment::{Shared, State};
 use crate::batch::{Batch, Part, RawRecord};
+use crate::headers;
 use crate::settings::WorkSettings;
 
 /// The batch that is being filled.
@@ -72,12 +73,7 @@ pub(super) fn take(shared: &Shared, building: &mut Building, message: &BorrowedM
         kafka_timestamp: message.timestamp().to_millis().and_then(Timestamp::from_millis),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
-        headers: message.headers().map_or_else(Vec::new, |headers| {
-            headers
-                .iter()
-                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-                .collect()
-        }),
+        headers: headers::of(message),
     };
     building.records += 1;
     building.bytes += record.bytes();

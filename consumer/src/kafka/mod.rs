@@ -54,8 +54,8 @@ pub enum Command {
 pub enum Request {
     /// Open this partition.
     Open(TopicPartition),
-    /// Give this partition up.
-    Release(Arc<Assigned>, mpsc::Sender<()>),
+    /// Give these partitions up.
+    Release(Vec<Arc<Assigned>>, mpsc::Sender<()>),
 }
 /// Properties of a consumer that Redline depends on.
 pub fn consumer_config(mut config: ClientConfig, settings: &WorkSettings) -> ClientConfig {

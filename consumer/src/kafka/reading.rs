@@ -16,7 +16,7 @@ impl Poller {
         let (topic, partition) = (assigned.ledger.topic.clone(), assigned.ledger.partition);
         match self.shared.lock().get_mut(&(topic.clone(), partition)) {
             Some(state @ State::Opening) => {
-                tracing::info!(topic, partition, offset = next, "reading goes on");
+                tracing::debug!(topic, partition, offset = next, "a partition is open");
                 *state = State::Reading {
                     assigned,
                     next,
@@ -50,6 +50,7 @@ impl Poller {
     pub(super) fn read_what_is_open(&mut self) {
         self.to_be_read_changed = false;
         let reading = self.shared.reading();
+        tracing::info!(partitions = reading.len(), "reading goes on");
         let mut list = TopicPartitionList::new();
         for ((topic, partition), next) in &reading {
             let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));

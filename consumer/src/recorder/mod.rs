@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::recording::recording;
+pub(crate) use self::recording::{ORIGINAL_PREFIX, REASON_HEADER};
 use crate::batch::{Assigned, Batch, Body, Decoded};
 use crate::cache::EntityCache;
 use crate::deduplicate::Marks;
@@ -51,8 +52,8 @@ pub enum RecordError {
 pub enum Errand {
     /// Open a partition as Kafka has it now, and tell the Kafka side.
     Open(KafkaPartition),
-    /// Give a partition up, and say when it is done.
-    Release(Arc<Assigned>, Sender<()>),
+    /// Give partitions up, and say when it is done.
+    Release(Vec<Arc<Assigned>>, Sender<()>),
 }
 
 /// Where flags and quarantined records go, and what flags are encoded under.
@@ -76,6 +77,11 @@ pub struct Links {
     /// Cancelled when the worker is to stop.
     pub stop: CancellationToken,
 }
+
+/// How long a new connection may take to be made the owner of what the old one owned.
+const RECLAIM_LIMIT: Duration = Duration::from_secs(10);
+/// How long what is under way may go on after the worker was told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(7);
 
 /// The one who records.
 pub struct Recorder<M> {
@@ -144,7 +150,11 @@ impl<M: Marks> Recorder<M> {
         if self.connection.is_none() {
             let url = &self.database_url;
             let mut connection = recording_connection(url, "work", self.settings.timeouts()).await?;
-            positions::reclaim(&mut connection, self.owner).await?;
+            let reclaimed = positions::reclaim(&mut connection, self.owner);
+            match tokio::time::timeout(RECLAIM_LIMIT, reclaimed).await {
+                Ok(reclaimed) => reclaimed?,
+                Err(_) => return Err(StoreError::Silent),
+            };
             self.connection = Some(connection);
         }
         self.connection
@@ -264,6 +274,7 @@ impl<M: Marks> Recorder<M> {
     ) -> Result<(), RecordError> {
         let timeouts = self.settings.timeouts();
         let limit = 4 * (timeouts.statement + timeouts.lock + timeouts.idle_in_transaction);
+        let stop = self.links.stop.clone();
         // Taken out: a connection that is left in the middle of something is of no use.
         self.connect().await?;
         let Some(mut connection) = self.connection.take() else {
@@ -276,9 +287,7 @@ impl<M: Marks> Recorder<M> {
                 self.attempt(&mut connection, batch, hints).await
             }
         };
-        let Ok(result) = tokio::time::timeout(limit, attempt).await else {
-            return Err(StoreError::Silent.into());
-        };
+        let result = bounded(limit, &stop, attempt).await.ok_or(StoreError::Silent)?;
         self.connection = Some(connection);
         result
     }
@@ -361,6 +370,19 @@ impl<M: Marks> Recorder<M> {
         let absent: Vec<&EntityKey> = absent.into_iter().collect();
         known.extend(entities::load(connection, &absent).await?);
         Ok(known)
+    }
+}
+
+/// What a future answers within a limit, and soon after the worker was told to stop; none when it takes longer.
+async fn bounded<T>(limit: Duration, stop: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        answer = future => Some(answer),
+        () = tokio::time::sleep(limit) => None,
+        () = stopped => None,
     }
 }
 

@@ -1,32 +1,63 @@
 //! Opening partitions and giving them up, for the one who owns the connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redline_domain::finding::Ledger;
 use redline_store::Class;
 use redline_store::positions::{self, KafkaPartition, Opened, Stopped};
 
-use super::{Errand, RecordError, Recorder};
+use super::{Errand, RecordError, Recorder, bounded};
 use crate::batch::Assigned;
 use crate::deduplicate::Marks;
 use crate::kafka::{Command, TopicPartition};
 
+/// Beyond the longest wait for a lock, what opening or giving up may take.
+const SLACK: Duration = Duration::from_secs(10);
+
 impl<M: Marks> Recorder<M> {
+    /// Runs an errand within a time that no healthy Postgres needs.
     pub(super) async fn run_errand(&mut self, errand: Errand) -> Result<(), RecordError> {
+        let limit = self.settings.timeouts().lock + SLACK;
+        let stop = self.links.stop.clone();
         match errand {
-            Errand::Open(kafka) => self.open(kafka).await,
+            Errand::Open(kafka) => {
+                let partition = (kafka.topic.clone(), kafka.partition);
+                if let Some(opened) = bounded(limit, &stop, self.open(kafka)).await {
+                    return opened;
+                }
+                let (topic, number) = &partition;
+                tracing::warn!(
+                    topic,
+                    partition = number,
+                    "Postgres is silent; the partition is opened later"
+                );
+                self.connection = None;
+                let _ = self.links.commands.send(Command::NotOpened(partition));
+            }
             Errand::Release(assigned, done) => {
-                let owner = self.owner;
-                if let Some(connection) = self.connection.as_mut() {
-                    // Not released is harmless: the next owner ends this connection.
-                    if let Err(error) = positions::release(connection, &[assigned.position_id], owner).await {
-                        tracing::warn!(%error, "a partition was not released");
-                        self.connection = None;
-                    }
+                if tokio::time::timeout(limit, self.release(&assigned))
+                    .await
+                    .is_err()
+                {
+                    tracing::warn!("Postgres is silent; partitions were not released");
+                    self.connection = None;
                 }
                 let _ = done.send(());
-                Ok(())
             }
+        }
+        Ok(())
+    }
+
+    /// Gives partitions up. Not released is harmless: the next owner ends this connection.
+    async fn release(&mut self, assigned: &[Arc<Assigned>]) {
+        let position_ids: Vec<i32> = assigned.iter().map(|assigned| assigned.position_id).collect();
+        let owner = self.owner;
+        if let Some(connection) = self.connection.as_mut()
+            && let Err(error) = positions::release(connection, &position_ids, owner).await
+        {
+            tracing::warn!(%error, "partitions were not released");
+            self.connection = None;
         }
     }
 

@@ -14,6 +14,11 @@ use super::{Destinations, RecordError};
 use crate::batch::{Batch, Body, Decoded, Refusal};
 use crate::sums;
 
+/// The header of quarantined records that says why.
+pub(crate) const REASON_HEADER: &str = "redline-reason";
+/// What goes before the names of a quarantined record's own headers.
+pub(crate) const ORIGINAL_PREFIX: &str = "original-";
+
 /// Everything that the batch brings about.
 pub(super) fn recording(
     destinations: &Destinations,
@@ -65,14 +70,14 @@ pub(super) fn recording(
 fn quarantine_message(topic: &str, ledger: &Ledger, refusal: &Refusal) -> Message {
     let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));
     let mut headers = vec![
-        header("redline-reason", refusal.reason.to_owned()),
+        header(REASON_HEADER, refusal.reason.to_owned()),
         header("redline-detail", refusal.detail.clone()),
         header("redline-topic", ledger.topic.clone()),
         header("redline-partition", ledger.partition.to_string()),
         header("redline-offset", refusal.raw.offset.to_string()),
     ];
     let originals = refusal.raw.headers.iter();
-    headers.extend(originals.map(|(name, value)| (format!("original-{name}"), value.clone())));
+    headers.extend(originals.map(|(name, value)| (format!("{ORIGINAL_PREFIX}{name}"), value.clone())));
     Message {
         topic: topic.to_owned(),
         key: refusal.raw.key.clone(),

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Door, IngestSettings, Services};
 use crate::publisher::Publisher;
 
+/// Bytes of a request's first line and headers, at most.
+const MAX_HEAD: usize = 64 * 1024;
 /// Pause after a connection could not be accepted, for example because this process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the door looks whether its Kafka client can still publish.
@@ -173,6 +175,7 @@ impl Connections {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
+            .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
         let broken_off = self.broken_off.clone();

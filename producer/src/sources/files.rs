@@ -86,6 +86,21 @@ pub enum CollectError {
     },
 }
 
+impl CollectError {
+    /// What was reached before reading or publishing broke off; none when nothing was begun.
+    pub fn summary(&self) -> Option<&Summary> {
+        match self {
+            Self::Read { summary, .. } | Self::Kafka { summary, .. } if summary.lines > 0 => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// Whether settings and file do not fit, whatever runs.
+    pub fn is_misuse(&self) -> bool {
+        matches!(self, Self::Settings(_))
+    }
+}
+
 /// Publishes the rows of a file; `-` is standard input.
 ///
 /// # Errors

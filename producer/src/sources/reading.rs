@@ -20,6 +20,10 @@ const CHUNKS_AHEAD: usize = 4;
 /// Longest line or CSV record, in bytes.
 pub(crate) const MAX_LINE: usize = 1 << 20;
 
+/// Why a CSV record is refused whose end csv-core and [`Lines`] see at different places.
+const CARRIAGE_RETURN: &str =
+    "holds a carriage return outside of quotes; save the file with lines that end in LF or CRLF";
+
 /// The rows of one chunk of a file.
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
@@ -218,9 +222,15 @@ impl Rows {
         };
         let json = match (&mut self.cutter, &self.mapping) {
             (None, _) => Ok(with_source(text, &self.source)),
-            (Some(cutter), Some(mapping)) => mapping.json(&cutter.cells(text)),
+            (Some(cutter), Some(mapping)) => match cutter.cells(text) {
+                Some(cells) => mapping.json(&cells),
+                None => Err(FieldError::new("", CARRIAGE_RETURN)),
+            },
             (Some(cutter), None) => {
-                let header: Vec<String> = cutter.cells(text).into_iter().map(str::to_owned).collect();
+                let header = cutter
+                    .cells(text)
+                    .ok_or_else(|| ReadError::Mapping(format!("the header {CARRIAGE_RETURN}")))?;
+                let header: Vec<String> = header.into_iter().map(str::to_owned).collect();
                 let mapping = Mapping::new(&self.source, &self.settings, &header, Timestamp::now());
                 self.mapping = Some(mapping.map_err(ReadError::Mapping)?);
                 return Ok(None);
@@ -260,14 +270,18 @@ impl Cutter {
         }
     }
 
-    fn cells(&mut self, record: &str) -> Vec<&str> {
+    /// None when the record ends before its last character: at a carriage return outside of quotes.
+    fn cells(&mut self, record: &str) -> Option<Vec<&str>> {
         // Cells are never longer than their record, nor more than its characters and one.
         self.text.resize(record.len() + 1, 0);
         self.ends.resize(record.len() + 2, 0);
         self.reader.reset();
-        let (_, _, written, ends) =
+        let (_, read, written, ends) =
             self.reader
                 .read_record(record.as_bytes(), &mut self.text, &mut self.ends);
+        if read < record.len() {
+            return None;
+        }
         // The record's end is told by an empty input.
         let (text, places) = (
             self.text.get_mut(written..).unwrap_or_default(),
@@ -276,14 +290,13 @@ impl Cutter {
         let (_, _, _, more) = self.reader.read_record(&[], text, places);
         let mut start = 0;
         let ends = self.ends.get(..ends + more).unwrap_or_default();
-        ends.iter()
-            .map(|end| {
-                let cell = self.text.get(start..*end).unwrap_or_default();
-                start = *end;
-                // Cut at ASCII characters, UTF-8 stays UTF-8.
-                std::str::from_utf8(cell).unwrap_or_default()
-            })
-            .collect()
+        let cells = ends.iter().map(|end| {
+            let cell = self.text.get(start..*end).unwrap_or_default();
+            start = *end;
+            // Cut at ASCII characters, UTF-8 stays UTF-8.
+            std::str::from_utf8(cell).unwrap_or_default()
+        });
+        Some(cells.collect())
     }
 }
 

@@ -10,6 +10,7 @@ use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
 use redline_producer::sources::files::{self, Summary};
 
+use crate::Misuse;
 use crate::settings::Settings;
 
 /// Refused lines that are shown to a person; `--json` has up to a thousand.
@@ -32,17 +33,30 @@ pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: 
     })
     .await;
     bar.finish_and_clear();
-    let summary = summary?;
+    let (summary, broken_off) = match summary {
+        Ok(summary) => (summary, None),
+        Err(error) => match error.summary() {
+            Some(summary) => (summary.clone(), Some(error)),
+            None if error.is_misuse() => return Err(Misuse(error.to_string()).into()),
+            None => return Err(error.into()),
+        },
+    };
     let mut out = std::io::stdout();
     if json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
     } else {
         tell(&summary, file, &mut out)?;
     }
+    if let Some(error) = broken_off {
+        return Err(error.into());
+    }
     if summary.refused > 0 {
         bail!(
-            "{} rows were refused; mend them and collect the file again, which makes only duplicates of the others",
-            summary.refused
+            "{} refused; mend what is named and collect the file again, which makes only duplicates of the others",
+            match summary.refused {
+                1 => "1 row was".to_owned(),
+                many => format!("{many} rows were"),
+            }
         );
     }
     Ok(())
@@ -71,9 +85,10 @@ fn tell(summary: &Summary, file: &Path, out: &mut impl std::io::Write) -> std::i
     }
     writeln!(
         out,
-        "{}: {} rows accepted, {} refused",
+        "{}: {} row{} accepted, {} refused",
         file.display(),
         summary.accepted,
+        if summary.accepted == 1 { "" } else { "s" },
         summary.refused
     )
 }

@@ -68,7 +68,7 @@ fn to_json(record: &Listed) -> serde_json::Value {
 /// Publishes records again, each under a header that names the original, and notes that they were retried.
 pub(crate) async fn retry(settings: &Settings, ids: &[i64]) -> anyhow::Result<()> {
     let pool = redline_store::pool(settings.database.url(), "quarantine", 1)?;
-    let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
+    let publisher = Publisher::new(&settings.kafka_for_quarantined(&[]), Duration::from_secs(30))?;
     let ids: std::collections::BTreeSet<i64> = ids.iter().copied().collect();
     // All are looked at before any is published.
     let mut records = Vec::with_capacity(ids.len());

@@ -232,3 +232,25 @@ async fn a_file_that_is_not_there_is_named() {
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/rows.csv cannot be opened"), "{error}");
 }
+
+#[tokio::test]
+async fn no_row_is_lost_at_a_carriage_return_outside_of_quotes() {
+    let kafka = Kafka::default();
+    let text =
+        "Row,Version,By,Price,Note\nR1,1,ann,1,\"in\rquotes\"\nR2,2,ann,1,\rR3,3,ann,1,\nR4,4,ann,1,\n";
+    let summary = collect_into(&kafka, "carriage.csv", text.as_bytes(), SETTINGS)
+        .await
+        .unwrap();
+    assert_eq!((summary.accepted, summary.refused), (2, 1));
+    assert_eq!(summary.errors[0].line, 3);
+    assert!(summary.errors[0].reason.contains("carriage return"));
+
+    let old = "Row,Version,By,Price,Note\rR1,1,ann,1,\rR2,2,ann,1,\r";
+    let refused = collect_into(&kafka, "old.csv", old.as_bytes(), SETTINGS).await;
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("the header holds a carriage return")
+    );
+}
