@@ -90,6 +90,25 @@ impl Cluster {
         })
     }
 
+    /// The number of partitions of a topic that exists.
+    ///
+    /// # Errors
+    /// When Kafka does not answer or has no such topic.
+    pub async fn partitions(&self, topic: &str) -> Result<i32, ClusterError> {
+        let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = client.inner().fetch_metadata(Some(&name), PATIENCE)?;
+            let found = metadata.topics().iter().find(|found| found.name() == name);
+            Ok(found.map_or(0, |found| found.partitions().len()))
+        });
+        let not_told = |reason: String| ClusterError::NotTold(NotTold(reason));
+        let count: Result<usize, KafkaError> = asked.await.map_err(|error| not_told(error.to_string()))?;
+        match i32::try_from(count.map_err(|error| not_told(error.to_string()))?) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(ClusterError::NoTopic(topic.to_owned())),
+        }
+    }
+
     /// Whether a client is a member of a group; none when Kafka does not say.
     pub async fn is_member(&self, group: &str, client_id: &str) -> Option<bool> {
         let (client, group, client_id) = (Arc::clone(&self.client), group.to_owned(), client_id.to_owned());

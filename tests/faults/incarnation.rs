@@ -230,3 +230,38 @@ async fn what_a_worker_fetched_from_a_topic_made_again_is_not_recorded_under_the
     let roles = vec![relay, redline.start("work", SMALL_BATCHES)];
     stop_then_restart(redline, roles, &[]).await;
 }
+
+#[tokio::test]
+async fn partitions_that_a_topic_made_again_no_longer_has_are_given_up_with_their_gaps() {
+    let _turn = beside_another().await;
+    let mut redline = Plan::new("again-fewer").make().await;
+    let events = stream();
+    let roles = vec![redline.relay(), redline.start("work", SMALL_BATCHES)];
+    redline.produce_rows(&events[..600]).await;
+    redline.wait_recorded(PATIENCE).await;
+    let old = positions(&redline).await;
+    redline.partitions = 1;
+    make_rows_again(&mut redline).await;
+    redline.produce_rows(&events).await;
+    until(
+        "the partition that is left is stopped",
+        PATIENCE,
+        async || match redline
+            .count("select count(*) from redline.stopped_partitions")
+            .await
+        {
+            1 => Ok(()),
+            count => Err(format!("{count} are stopped")),
+        },
+    )
+    .await;
+    let printed = redline
+        .succeed(&["position", "restart", &redline.topics.rows])
+        .await;
+    assert!(
+        printed.contains("partition 1 of") && printed.contains("is gone"),
+        "{printed}"
+    );
+    assert_gaps(&redline, &old).await;
+    assert_undisturbed(redline, roles).await;
+}

@@ -110,6 +110,41 @@ pub async fn restart(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Result<
     Ok(position.next_offset)
 }
 
+/// Gives up the partitions that a topic made again no longer has, on the operator's word; what they had not read is
+/// recorded as gaps of unknown length. Answers each with the offset where its ledger ended.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn give_up_vanished(
+    pool: &PgPool,
+    topic: &str,
+    topic_id: &str,
+    partitions: i32,
+    by: &str,
+) -> Result<Vec<(i32, i64)>, StoreError> {
+    let rows = sqlx::query(
+        "with vanished as (
+            update redline.positions set superseded_at = now(), owner = null, owner_backend_pid = null,
+                owner_backend_start = null
+            where topic = $1 and topic_id <> $2 and partition >= $3 and superseded_at is null
+            returning topic, incarnation, partition, next_offset
+         ), gaps as (
+            insert into redline.gaps (topic, incarnation, partition, first_offset, reason, accepted_by)
+            select topic, incarnation, partition, next_offset, 'unknown_incarnation', $4 from vanished
+         )
+         select partition, next_offset from vanished order by partition",
+    )
+    .bind(topic)
+    .bind(topic_id)
+    .bind(partitions)
+    .bind(by)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("partition")?, row.try_get("next_offset")?)))
+        .collect()
+}
+
 /// Goes on at the log's start, on the operator's word; the offsets in between are recorded as a gap.
 ///
 /// # Errors

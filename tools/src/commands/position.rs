@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use redline_consumer::cluster::Cluster;
 use redline_store::positions::{self, Listed};
+use redline_store::sqlx::PgPool;
 
 use crate::settings::Settings;
 
@@ -72,10 +73,10 @@ pub(crate) async fn choose(
     settings: &Settings,
     choice: Choice,
     topic: &str,
-    partition: Option<i32>,
+    chosen: Option<i32>,
 ) -> anyhow::Result<()> {
     let pool = redline_store::pool(settings.database.url(), "position", 1)?;
-    let partitions: Vec<i32> = match partition {
+    let partitions: Vec<i32> = match chosen {
         Some(partition) => vec![partition],
         None => {
             let listed = positions::list(&pool).await?;
@@ -106,6 +107,22 @@ pub(crate) async fn choose(
         writeln!(
             std::io::stdout(),
             "partition {partition} of {topic} goes on at offset {next}; the gap is recorded"
+        )?;
+    }
+    if let (Choice::Restart, None) = (choice, chosen) {
+        give_up_vanished(&pool, &cluster, topic, &by).await?;
+    }
+    Ok(())
+}
+
+/// Of a topic that was made again with fewer partitions, what is gone is said and recorded too.
+async fn give_up_vanished(pool: &PgPool, cluster: &Cluster, topic: &str, by: &str) -> anyhow::Result<()> {
+    let topic_id = cluster.describe(topic, 0).await?.topic_id;
+    let count = cluster.partitions(topic).await?;
+    for (partition, offset) in positions::give_up_vanished(pool, topic, &topic_id, count, by).await? {
+        writeln!(
+            std::io::stdout(),
+            "partition {partition} of {topic} is gone; what it held from offset {offset} on is lost, and the gap is recorded"
         )?;
     }
     Ok(())
