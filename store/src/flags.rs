@@ -99,7 +99,8 @@ pub(crate) async fn write(
             coalesce(f->'details', '{}'), f->>'rules_hash', f->'position'->>'topic',
             f->'position'->>'incarnation', (f->'position'->>'partition')::int,
             (f->'position'->>'offset')::bigint, entity, $3, $3
-         from (select json::jsonb as f, entity from unnest($1::text[], $2::bigint[]) u (json, entity)) flag
+         from (select json::jsonb as f, entity from unnest($1::text[], $2::bigint[]) u (json, entity)
+            offset 0) flag -- `offset 0`: the JSON is read once a flag, not once a field
          on conflict (flag_id) do update set revision = excluded.revision, status = excluded.status,
             risk = excluded.risk, \"column\" = excluded.\"column\", before = excluded.before,
             after = excluded.after, impact = excluded.impact, currency = excluded.currency,
@@ -122,7 +123,7 @@ pub(crate) async fn write(
     sqlx::query(
         "insert into redline.flag_revisions (flag_id, revision, status, flag, recorded_at)
          select f->>'flag_id', (f->>'revision')::bigint, f->>'status', f, $2
-         from (select json::jsonb as f from unnest($1::text[]) u (json)) flag",
+         from (select json::jsonb as f from unnest($1::text[]) u (json) offset 0) flag",
     )
     .bind(&json)
     .bind(recorded_at)

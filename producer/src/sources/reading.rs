@@ -57,6 +57,9 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn of(path: &Path, source: &str, settings: &CollectSettings) -> Result<Self, String> {
+        if path.is_dir() {
+            return Err(format!("{} is a folder; name a file in it", path.display()));
+        }
         let name = path
             .file_name()
             .map(|name| name.to_string_lossy().to_ascii_lowercase());
@@ -97,9 +100,6 @@ impl Shape {
         let plain: Box<dyn Read + Send> = if self.path.as_os_str() == "-" {
             Box::new(std::io::stdin())
         } else {
-            if self.path.is_dir() {
-                return Err(std::io::Error::other("it is a folder; name a file"));
-            }
             Box::new(std::fs::File::open(&self.path)?)
         };
         Ok(match self.gzip {
