@@ -11,4 +11,5 @@ pub mod finding;
 pub mod own_rule;
 pub mod period;
 pub mod risk;
+pub mod rule_file;
 pub mod rules;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::expression::{Computed, Expression};
 use crate::risk::Risk;
-use crate::rules::SourceTable;
+use crate::rule_file::{Refusal, SourceTable};
 
 /// The rule whose impact is known without being said: the total minus the product.
 const TOTAL_IS_QUANTITY_TIMES_PRICE: &str = "total_is_quantity_times_price";
@@ -80,38 +80,33 @@ impl OwnRule {
 ///
 /// # Errors
 /// The key that cannot be used, and why.
-pub(crate) fn own_rules(
-    source: &SourceTable,
-    is_known: impl Fn(&str) -> bool,
-) -> Result<Vec<OwnRule>, (String, String)> {
+pub(crate) fn own_rules(source: &SourceTable) -> Result<Vec<OwnRule>, Refusal> {
     if source.rules.len() > MOST_RULES {
-        return Err(("rules".to_owned(), format!("are more than {MOST_RULES}")));
+        return Err(Refusal::new(["rules"], format!("are more than {MOST_RULES}")));
     }
     let mut names = BTreeSet::new();
     let mut rules = Vec::with_capacity(source.rules.len());
-    for table in &source.rules {
+    for (number, table) in source.rules.iter().enumerate() {
         let OwnRuleTable {
             name,
             violated,
             impact,
             risk,
         } = table;
-        let key = |part: &str| format!("rules.{name:?}{part}");
+        let refuse = |part: &str, reason: String| Refusal::new(["rules", &number.to_string(), part], reason);
         if !(1..=200).contains(&name.chars().count()) || name.chars().any(char::is_control) {
             let reason = "needs 1 to 200 characters and no control characters";
-            return Err((key(".name"), reason.to_owned()));
+            return Err(refuse("name", reason.to_owned()));
         }
         if !names.insert(name) {
-            return Err((
-                key(""),
-                "is there twice; each rule needs a name of its own".to_owned(),
-            ));
+            let reason = format!("is there twice: {name:?}; each rule needs a name of its own");
+            return Err(refuse("name", reason));
         }
         let compile = |part: &str, text: &str| {
-            let expression = Expression::compile(text).map_err(|reason| (key(part), reason))?;
-            match expression.columns().iter().find(|column| !is_known(column)) {
-                Some(column) => Err((
-                    key(part),
+            let expression = Expression::compile(text).map_err(|reason| refuse(part, reason))?;
+            match expression.columns().iter().find(|column| !source.reads(column)) {
+                Some(column) => Err(refuse(
+                    part,
                     format!(
                         "names the column {column:?}, which the source does not read: add it to `read` or `tracked`"
                     ),
@@ -122,8 +117,8 @@ pub(crate) fn own_rules(
         let impact = impact.clone().or_else(|| known_impact(source, name));
         rules.push(OwnRule {
             name: name.clone(),
-            violated: compile(".violated", violated)?,
-            impact: impact.map(|text| compile(".impact", &text)).transpose()?,
+            violated: compile("violated", violated)?,
+            impact: impact.map(|text| compile("impact", &text)).transpose()?,
             risk: *risk,
         });
     }

@@ -138,6 +138,31 @@ async fn commands_before_migrate_name_it() {
 }
 
 #[tokio::test]
+async fn a_rule_file_is_checked_with_line_key_and_remedy() {
+    let redline = Plan::new("rules").unmigrated().await;
+    let file = redline.folder().join("rules-to-check.toml");
+    let path = file.to_str().expect("a path in UTF-8");
+    let check = async |text: &str| {
+        std::fs::write(&file, text).expect("a file can be written");
+        redline.run(&["rules", "check", path]).await
+    };
+    let good = check("[sources.billing.tracked]\nQuantity = { type = \"amount\" }\n").await;
+    assert_eq!(good.code, 0, "{}{}", good.stdout, good.stderr);
+    assert!(
+        good.stdout.contains("billing: 1 tracked column, 0 rules"),
+        "{}",
+        good.stdout
+    );
+    let bad = check("[sources.billing]\namount = \"Total\"\ntime_zone = \"Mars\"\n").await;
+    assert_eq!(bad.code, 3, "{}{}", bad.stdout, bad.stderr);
+    assert_eq!(
+        bad.stdout,
+        format!("{path}:3: sources.billing.time_zone is no IANA time zone such as \"America/New_York\"\n")
+    );
+    redline.remove().await;
+}
+
+#[tokio::test]
 async fn what_can_never_be_used_exits_with_2_and_a_postgres_that_is_away_with_1_and_its_address() {
     let redline = Plan::new("misuse").unmigrated().await;
     let key = ["key", "create", "x", "--scope", "everything"];

@@ -12,7 +12,7 @@ use redline_store::keys::KeyError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{bench, collect, ingest, key, migrate, position, quarantine, relay, work};
+use crate::commands::{bench, collect, ingest, key, migrate, position, quarantine, relay, rules, work};
 use crate::settings::Settings;
 
 /// Change detection for money: from producers over Kafka to flags, counted once.
@@ -52,6 +52,9 @@ enum Command {
     /// API keys for the HTTP door.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Rule files.
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
@@ -150,6 +153,19 @@ enum KeyCommand {
     Revoke {
         /// What the key is called.
         name: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum RulesCommand {
+    /// Read a rule file as `migrate` would; exit 3 when it is refused, with line, key and what is expected.
+    #[command(after_help = "Example: redline rules check configs/rules.toml")]
+    Check {
+        /// The file; default that of the setting migrate.rules.
+        file: Option<PathBuf>,
+        /// The result as one JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -252,6 +268,10 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         }
         Command::Key(KeyCommand::List { json }) => key::list(&settings, json).await?,
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
+        Command::Rules(RulesCommand::Check { file, json }) => {
+            let file = file.as_deref().unwrap_or(&settings.migrate.rules);
+            return Ok(found(rules::check(file, json)?));
+        }
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)

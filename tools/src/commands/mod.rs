@@ -8,4 +8,5 @@ pub(crate) mod migrate;
 pub(crate) mod position;
 pub(crate) mod quarantine;
 pub(crate) mod relay;
+pub(crate) mod rules;
 pub(crate) mod work;
