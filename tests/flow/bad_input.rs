@@ -295,6 +295,53 @@ async fn a_header_whose_name_is_no_text_stops_nobody() {
     end(redline, processes).await;
 }
 
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut random = Random::new(1);
+    let byte = |_| u8::try_from(1 + random.below(255)).expect("a byte");
+    (0..bytes).map(byte).collect()
+}
+
+#[tokio::test]
+async fn the_largest_record_that_an_input_topic_takes_can_be_retried() {
+    let redline = Plan::new("largest").partitions(1).make().await;
+    let processes = worker_and_relay(&redline);
+    let largest = Raw {
+        topic: redline.topics.rows.clone(),
+        key: Some(b"some/key".to_vec()),
+        value: Some(noise(1_040_000)),
+        ..Raw::default()
+    };
+    redline.kafka.produce(largest).await;
+    redline.wait_quiet(REST).await;
+    redline.succeed(&["quarantine", "retry", "1"]).await;
+    redline.wait_quiet(REST).await;
+    assert_eq!(checker::check(&redline).await.quarantined, 2);
+    end(redline, processes).await;
+}
+
+#[tokio::test]
+async fn collecting_a_file_that_breaks_off_says_how_far_it_came() {
+    let redline = Plan::new("cut").partitions(1).make().await;
+    let lines: String = (0..5_000)
+        .map(|row| rows::billing(&format!("R-{row}"), 1, row).to_string() + "\n")
+        .collect();
+    let file = redline.folder().join("cut.ndjson");
+    // A line that is longer than a megabyte, and never ends.
+    std::fs::write(&file, lines + &"x".repeat(2_000_000)).expect("a file can be written");
+    let path = file.to_str().expect("a path in UTF-8");
+    let ended = redline
+        .run(&["collect", "files", path, "--source", "billing"])
+        .await;
+    assert_eq!(ended.code, 1, "{}{}", ended.stdout, ended.stderr);
+    assert!(
+        ended.stdout.contains("5000 rows accepted, 0 refused"),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stderr.contains("from line 5001 on"), "{}", ended.stderr);
+    redline.remove().await;
+}
+
 #[tokio::test]
 async fn a_quarantined_record_that_its_topic_finds_too_large_goes_without_its_value_and_flags_go_on() {
     let redline = Plan::new("large").partitions(1).unmigrated().await;
@@ -302,10 +349,7 @@ async fn a_quarantined_record_that_its_topic_finds_too_large_goes_without_its_va
     let migrated = redline.run_with(&["migrate"], &small).await;
     assert_eq!(migrated.code, 0, "{}", migrated.stderr);
     let processes = worker_and_relay(&redline);
-    let mut random = Random::new(1);
-    let value: Vec<u8> = (0..50_000)
-        .map(|_| u8::try_from(1 + random.below(255)).expect("a byte"))
-        .collect();
+    let value = noise(50_000);
     let junk = Raw {
         topic: redline.topics.rows.clone(),
         key: Some(b"some/key".to_vec()),
