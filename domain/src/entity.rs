@@ -113,7 +113,6 @@ impl EntityState {
         rules: &RuleBook,
         findings: &mut Findings,
     ) {
-        let is_delete = row.op == "delete";
         // An event is judged under the rules in force at its own time.
         let in_force = rules.of(&row.source, row.modified_at.unwrap_or(row.observed_at));
         if let Some(rules) = in_force {
@@ -126,10 +125,10 @@ impl EntityState {
             if hashes.len() > 1 {
                 findings.flags.push(subject.conflict(hashes));
             }
-            if !is_delete {
+            if row.op != "delete" {
                 findings.flags.extend(subject.rule_violations());
             }
-            match (&self.baseline, is_delete) {
+            match (&self.baseline, row.op == "delete") {
                 (None, false) => findings.flags.extend(subject.late_row()),
                 (Some(_), true) if !self.deleted => findings.flags.extend(subject.row_deleted()),
                 (Some(before), false) => {
@@ -150,9 +149,9 @@ impl EntityState {
                 (None | Some(_), true) => {}
             }
         }
-        self.deleted = is_delete;
+        self.deleted = row.op == "delete";
         // A delete is passed over: the next version is compared with the one before it.
-        if !is_delete {
+        if !self.deleted {
             self.baseline = Some(row);
         }
     }

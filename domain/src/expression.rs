@@ -60,7 +60,8 @@ impl Columns {
     }
 }
 
-type Evaluated<T> = Result<T, Box<EvalAltResult>>;
+type Failure = Box<EvalAltResult>;
+type Evaluated<T> = Result<T, Failure>;
 
 impl Expression {
     /// Compiles an expression.
@@ -73,7 +74,7 @@ impl Expression {
         }
         let named = named_columns(text)?;
         let ast = ENGINE
-            .compile_expression(text)
+            .compile_expression_with_scope(&Scope::new(), text)
             .map_err(|error| format!("does not compile: {error}"))?;
         Ok(Self {
             text: text.to_owned(),
@@ -234,7 +235,8 @@ fn engine() -> Engine {
         // So that whole numbers are computed as amounts too.
         .set_fast_operators(false)
         .set_allow_looping(false)
-        .set_allow_statement_expression(false);
+        .set_allow_statement_expression(false)
+        .set_strict_variables(false);
     for operator in ["/", "%", "**", "<<", ">>", "|", "&", "^", "eval"] {
         engine.disable_symbol(operator);
     }

@@ -95,12 +95,14 @@ pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
 
 /// The error in words that name the fix where there is one.
 pub(crate) fn words(error: &sqlx::Error) -> String {
-    if is_not_migrated(error) {
-        return format!(
-            "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
-        );
+    match error {
+        error if is_not_migrated(error) => {
+            format!(
+                "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
+            )
+        }
+        error => error.to_string(),
     }
-    error.to_string()
 }
 
 /// Connection trouble and what Postgres itself calls temporary is tried again.

@@ -10,7 +10,6 @@ use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
 use redline_producer::sources::files::{self, Summary};
 
-use super::counted;
 use crate::Misuse;
 use crate::settings::Settings;
 
@@ -54,7 +53,10 @@ pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: 
     if summary.refused > 0 {
         bail!(
             "{} refused; mend what is named and collect the file again, which makes only duplicates of the others",
-            counted(summary.refused, "row was", "rows were")
+            match summary.refused {
+                1 => "1 row was".to_owned(),
+                many => format!("{many} rows were"),
+            }
         );
     }
     Ok(())
@@ -83,9 +85,10 @@ fn tell(summary: &Summary, file: &Path, out: &mut impl std::io::Write) -> std::i
     }
     writeln!(
         out,
-        "{}: {} accepted, {} refused",
+        "{}: {} row{} accepted, {} refused",
         file.display(),
-        counted(summary.accepted, "row", "rows"),
+        summary.accepted,
+        if summary.accepted == 1 { "" } else { "s" },
         summary.refused
     )
 }
