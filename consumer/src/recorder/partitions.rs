@@ -36,7 +36,10 @@ impl<M: Marks> Recorder<M> {
                 let _ = self.links.commands.send(Command::NotOpened(partition));
             }
             Errand::Release(assigned, done) => {
-                if bounded(limit, &stop, self.release(&assigned)).await.is_none() {
+                if tokio::time::timeout(limit, self.release(&assigned))
+                    .await
+                    .is_err()
+                {
                     tracing::warn!("Postgres is silent; partitions were not released");
                     self.connection = None;
                 }
