@@ -36,10 +36,7 @@ impl<M: Marks> Recorder<M> {
                 let _ = self.links.commands.send(Command::NotOpened(partition));
             }
             Errand::Release(assigned, done) => {
-                if tokio::time::timeout(limit, self.release(&assigned))
-                    .await
-                    .is_err()
-                {
+                if bounded(limit, &stop, self.release(&assigned)).await.is_none() {
                     tracing::warn!("Postgres is silent; partitions were not released");
                     self.connection = None;
                 }
