@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use redline_producer::kafka::KafkaSettings;
+use redline_producer::kafka::{KafkaSettings, partition_count};
 use redline_store::positions::KafkaPartition;
 
 use crate::incarnation::{NotTold, topic_ids};
@@ -96,16 +96,12 @@ impl Cluster {
     /// When Kafka does not answer or has no such topic.
     pub async fn partitions(&self, topic: &str) -> Result<i32, ClusterError> {
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
-        let asked = tokio::task::spawn_blocking(move || {
-            let metadata = client.inner().fetch_metadata(Some(&name), PATIENCE)?;
-            let found = metadata.topics().iter().find(|found| found.name() == name);
-            Ok(found.map_or(0, |found| found.partitions().len()))
-        });
-        let not_told = |reason: String| ClusterError::NotTold(NotTold(reason));
-        let count: Result<usize, KafkaError> = asked.await.map_err(|error| not_told(error.to_string()))?;
-        match i32::try_from(count.map_err(|error| not_told(error.to_string()))?) {
-            Ok(count) if count > 0 => Ok(count),
-            _ => Err(ClusterError::NoTopic(topic.to_owned())),
+        let asked =
+            tokio::task::spawn_blocking(move || partition_count(client.inner(), &name, PATIENCE)).await;
+        match asked.map_err(|error| NotTold(error.to_string()))? {
+            Ok(0) => Err(ClusterError::NoTopic(topic.to_owned())),
+            Ok(count) => Ok(count),
+            Err(error) => Err(NotTold(error.to_string()).into()),
         }
     }
 

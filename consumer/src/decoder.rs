@@ -124,6 +124,12 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
     async fn hold_up(&mut self, batch: &mut Batch<RawRecord>) {
         self.writers.forget_misses(&schema_ids(batch, is_retried));
         let unknown = self.writers.learn(&schema_ids(batch, |_| true)).await;
+        if unknown.is_empty() {
+            for part in batch.iter() {
+                self.patience.end(part.assigned.position_id);
+            }
+            return;
+        }
         let mut missed = BTreeSet::new();
         for part in batch.iter_mut() {
             match self.wait_or_miss(part, &unknown) {

@@ -113,6 +113,7 @@ impl EntityState {
         rules: &RuleBook,
         findings: &mut Findings,
     ) {
+        let is_delete = row.op == "delete";
         // An event is judged under the rules in force at its own time.
         let in_force = rules.of(&row.source, row.modified_at.unwrap_or(row.observed_at));
         if let Some(rules) = in_force {
@@ -125,10 +126,10 @@ impl EntityState {
             if hashes.len() > 1 {
                 findings.flags.push(subject.conflict(hashes));
             }
-            if row.op != "delete" {
+            if !is_delete {
                 findings.flags.extend(subject.rule_violations());
             }
-            match (&self.baseline, row.op == "delete") {
+            match (&self.baseline, is_delete) {
                 (None, false) => findings.flags.extend(subject.late_row()),
                 (Some(_), true) if !self.deleted => findings.flags.extend(subject.row_deleted()),
                 (Some(before), false) => {
@@ -149,9 +150,9 @@ impl EntityState {
                 (None | Some(_), true) => {}
             }
         }
-        self.deleted = row.op == "delete";
+        self.deleted = is_delete;
         // A delete is passed over: the next version is compared with the one before it.
-        if !self.deleted {
+        if !is_delete {
             self.baseline = Some(row);
         }
     }

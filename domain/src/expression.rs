@@ -60,8 +60,7 @@ impl Columns {
     }
 }
 
-type Failure = Box<EvalAltResult>;
-type Evaluated<T> = Result<T, Failure>;
+type Evaluated<T> = Result<T, Box<EvalAltResult>>;
 
 impl Expression {
     /// Compiles an expression.
@@ -74,7 +73,7 @@ impl Expression {
         }
         let named = named_columns(text)?;
         let ast = ENGINE
-            .compile_expression_with_scope(&Scope::new(), text)
+            .compile_expression(text)
             .map_err(|error| format!("does not compile: {error}"))?;
         Ok(Self {
             text: text.to_owned(),
@@ -235,8 +234,7 @@ fn engine() -> Engine {
         // So that whole numbers are computed as amounts too.
         .set_fast_operators(false)
         .set_allow_looping(false)
-        .set_allow_statement_expression(false)
-        .set_strict_variables(false);
+        .set_allow_statement_expression(false);
     for operator in ["/", "%", "**", "<<", ">>", "|", "&", "^", "eval"] {
         engine.disable_symbol(operator);
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::client::Client;
+use rdkafka::error::KafkaResult;
+use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
 
 /// The section `[kafka]`.
@@ -35,6 +38,21 @@ impl KafkaSettings {
         config.set("bootstrap.servers", &self.bootstrap_servers);
         config
     }
+}
+
+/// The number of partitions of a topic, 0 when there is no such topic. Blocks its thread.
+///
+/// # Errors
+/// When no broker answered in time.
+pub fn partition_count<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<i32> {
+    let metadata = client.fetch_metadata(Some(topic), timeout)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let count = found.map_or(0, |found| found.partitions().len());
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
 /// Whether a property's value must never be shown.

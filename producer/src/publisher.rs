@@ -21,7 +21,7 @@ use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
 use crate::asked::{Asked, Keep};
-use crate::kafka::KafkaSettings;
+use crate::kafka::{KafkaSettings, partition_count};
 
 /// How long a topic's number of partitions is believed, and a failure to learn it.
 const PARTITIONS: Keep = Keep {
@@ -214,18 +214,14 @@ impl Publisher {
         let producer = Arc::clone(&self.producer);
         let topic = topic.to_owned();
         // librdkafka blocks its caller while it waits for the broker.
-        let asked = tokio::task::spawn_blocking(move || {
-            let metadata = producer
-                .client()
-                .fetch_metadata(Some(&topic), timeout)
-                .map_err(|error| sort(&error, ""))?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            let partitions = found.map_or(0, |found| found.partitions().len());
-            match i32::try_from(partitions) {
-                Ok(partitions) if partitions > 0 => Ok(partitions),
-                _ => Err(PublishError::UnknownTopic(topic)),
-            }
-        });
+        let asked =
+            tokio::task::spawn_blocking(
+                move || match partition_count(producer.client(), &topic, timeout) {
+                    Ok(0) => Err(PublishError::UnknownTopic(topic)),
+                    Ok(partitions) => Ok(partitions),
+                    Err(error) => Err(sort(&error, "")),
+                },
+            );
         asked
             .await
             .unwrap_or_else(|error| Err(PublishError::Away(error.to_string())))

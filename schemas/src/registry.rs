@@ -67,6 +67,26 @@ pub trait SchemaRegistry {
     ) -> impl Future<Output = Result<u32, RegistryError>> + Send;
 }
 
+/// Checks that an address can be one of a registry.
+///
+/// # Errors
+/// Why not, without the address: it may hold a password.
+pub fn check_address(url: &str) -> Result<(), RegistryError> {
+    let reason = match reqwest::Url::parse(url) {
+        Ok(parsed) if ["http", "https"].contains(&parsed.scheme()) => return Ok(()),
+        Ok(_) => "http:// or https:// is expected".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(unusable_address(reason))
+}
+
+fn unusable_address(reason: String) -> RegistryError {
+    RegistryError::Refused {
+        what: "this address".to_owned(),
+        reason,
+    }
+}
+
 /// A client for registries that speak Confluent's API.
 pub struct ConfluentRegistry {
     url: String,
@@ -83,27 +103,18 @@ impl ConfluentRegistry {
     /// When the address cannot be used.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, RegistryError> {
         let url = url.trim_end_matches('/').to_owned();
-        // The address may hold a password and is not repeated.
-        let refused = |reason: String| RegistryError::Refused {
-            what: "this address".to_owned(),
-            reason,
-        };
-        match reqwest::Url::parse(&url) {
-            Ok(parsed) if ["http", "https"].contains(&parsed.scheme()) => {}
-            Ok(_) => return Err(refused("http:// or https:// is expected".to_owned())),
-            Err(error) => return Err(refused(error.to_string())),
-        }
+        check_address(&url)?;
         let mut builder = SrSettings::new_builder(url.clone());
         let settings = builder
             .set_timeout(timeout)
             .no_proxy()
             .build()
-            .map_err(|error| refused(error.to_string()))?;
+            .map_err(|error| unusable_address(error.to_string()))?;
         let http = reqwest::Client::builder()
             .timeout(timeout)
             .no_proxy()
             .build()
-            .map_err(|error| refused(error.to_string()))?;
+            .map_err(|error| unusable_address(error.to_string()))?;
         let credentials = url
             .split_once("://")
             .and_then(|(_, rest)| rest.split_once('@'))

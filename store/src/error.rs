@@ -95,14 +95,12 @@ pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
 
 /// The error in words that name the fix where there is one.
 pub(crate) fn words(error: &sqlx::Error) -> String {
-    match error {
-        error if is_not_migrated(error) => {
-            format!(
-                "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
-            )
-        }
-        error => error.to_string(),
+    if is_not_migrated(error) {
+        return format!(
+            "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
+        );
     }
+    error.to_string()
 }
 
 /// Connection trouble and what Postgres itself calls temporary is tried again.

@@ -11,7 +11,7 @@ use redline_consumer::settings::{RelaySettings, WorkSettings};
 use redline_producer::door::IngestSettings;
 use redline_producer::kafka::KafkaSettings;
 use redline_producer::sources::CollectSettings;
-use redline_schemas::registry::ConfluentRegistry;
+use redline_schemas::registry::{ConfluentRegistry, check_address};
 use redline_schemas::topics::Topics;
 use redline_telemetry::logs::LogSettings;
 use secrecy::{ExposeSecret, SecretString};
@@ -200,7 +200,7 @@ impl Settings {
         self.work.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         redline_store::options(self.database.url(), "settings").context("database.url")?;
-        self.registry.client()?;
+        check_address(&self.registry.url).context("registry.url cannot be used")?;
         let MigrateSettings {
             partitions,
             replication_factor,

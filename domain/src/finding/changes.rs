@@ -3,9 +3,8 @@
 use redline_schemas::flag::Flag;
 
 use super::Subject;
-use super::words::{days, json_list, long_date, money_of, went};
+use super::words::{json_list, long_date, money_of, went};
 use crate::change::Change;
-use crate::period::days_late;
 
 impl Subject<'_> {
     /// A flag about one change.
@@ -24,39 +23,30 @@ impl Subject<'_> {
         flag
     }
 
+    /// What went from where to where, on which day, and what is to be said of it.
+    fn sentence(&self, change: &Change, said: &str) -> String {
+        format!(
+            "{} on {}, {said}{}",
+            went(change, &self.after.row_id),
+            long_date(self.local_date(change.modified_at)),
+            money_of(change),
+        )
+    }
+
     /// `retroactive_change`: made after the earlier period end of both versions plus grace.
     pub(crate) fn retroactive(&self, change: &Change) -> Option<Flag> {
-        let end = self.end()?;
-        let local = self.local_date(change.modified_at);
-        let late = days_late(local, end, self.rules.grace_days)?;
+        let late = self.late(change.modified_at, self.end()?)?;
         let mut flag = self.change_flag("retroactive_change", change);
-        flag.details.extend([
-            ("days_late".to_owned(), late.to_string()),
-            ("grace_days".to_owned(), self.rules.grace_days.to_string()),
-            ("local_date".to_owned(), local.to_string()),
-            ("period_end".to_owned(), end.to_string()),
-        ]);
-        let after_end = local.days().saturating_sub(end.days());
-        flag.reason = format!(
-            "{} on {}, {} after its period ended on {}{}",
-            went(change, &self.after.row_id),
-            long_date(local),
-            days(after_end),
-            long_date(end),
-            money_of(change),
-        );
+        flag.details.extend(late.details);
+        let (went, money) = (went(change, &self.after.row_id), money_of(change));
+        flag.reason = format!("{went} {}{money}", late.words);
         Some(flag)
     }
 
     /// `reversion`: the column has the value again that it had before its last change.
     pub(crate) fn reversion(&self, change: &Change) -> Flag {
         let mut flag = self.change_flag("reversion", change);
-        flag.reason = format!(
-            "{} on {}, back to the value that it had before its last change{}",
-            went(change, &self.after.row_id),
-            long_date(self.local_date(change.modified_at)),
-            money_of(change),
-        );
+        flag.reason = self.sentence(change, "back to the value that it had before its last change");
         flag
     }
 
@@ -66,12 +56,7 @@ impl Subject<'_> {
             return None;
         }
         let mut flag = self.change_flag("completed_row_change", change);
-        flag.reason = format!(
-            "{} on {}, when the row was completed already{}",
-            went(change, &self.after.row_id),
-            long_date(self.local_date(change.modified_at)),
-            money_of(change),
-        );
+        flag.reason = self.sentence(change, "when the row was completed already");
         Some(flag)
     }
 
@@ -92,12 +77,7 @@ impl Subject<'_> {
             Some(editor) => format!("by {editor}, who is none of the editors of {}", self.after.source),
             None => "and nobody says by whom".to_owned(),
         };
-        flag.reason = format!(
-            "{} on {}, {by}{}",
-            went(change, &self.after.row_id),
-            long_date(self.local_date(change.modified_at)),
-            money_of(change),
-        );
+        flag.reason = self.sentence(change, &by);
         Some(flag)
     }
 }

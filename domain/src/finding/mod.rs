@@ -13,8 +13,9 @@ use redline_schemas::flag::{Flag, Position, flag_id};
 use redline_schemas::row::RowEvent;
 use redline_schemas::{Date, Timestamp};
 
+use self::words::{days, long_date};
 use crate::change::Timing;
-use crate::period::{earlier_end, local_date};
+use crate::period::{days_late, earlier_end, local_date};
 use crate::rules::SourceRules;
 
 /// A partition of one incarnation of a topic.
@@ -54,6 +55,12 @@ pub(crate) struct Subject<'a> {
     pub(crate) after: &'a RowEvent,
     pub(crate) place: &'a Place,
     pub(crate) rules: &'a SourceRules,
+}
+
+/// What a flag says of something that came after a period's end plus grace.
+struct Lateness {
+    details: [(String, String); 4],
+    words: String,
 }
 
 impl Subject<'_> {
@@ -99,6 +106,28 @@ impl Subject<'_> {
     /// The earlier period end of both versions.
     fn end(&self) -> Option<Date> {
         earlier_end(self.before.and_then(|row| row.period_end), self.after.period_end)
+    }
+
+    /// How late an instant is after a period's end plus grace; none when it is in time.
+    fn late(&self, time: Timestamp, end: Date) -> Option<Lateness> {
+        let local = self.local_date(time);
+        let grace_days = self.rules.grace_days;
+        let late = days_late(local, end, grace_days)?;
+        let details = [
+            ("days_late", late.to_string()),
+            ("grace_days", grace_days.to_string()),
+            ("local_date", local.to_string()),
+            ("period_end", end.to_string()),
+        ];
+        Some(Lateness {
+            details: details.map(|(name, value)| (name.to_owned(), value)),
+            words: format!(
+                "on {}, {} after its period ended on {}",
+                long_date(local),
+                days(local.days().saturating_sub(end.days())),
+                long_date(end),
+            ),
+        })
     }
 
     /// The day of an instant in the source's time zone.

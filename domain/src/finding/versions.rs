@@ -7,7 +7,7 @@ use redline_schemas::row::RowEvent;
 use redline_schemas::{Amount, ColumnValue, ContentHash, Date};
 
 use super::Subject;
-use super::words::{days, json_list, long_date, money};
+use super::words::{json_list, long_date, money};
 use crate::change::{number, read};
 use crate::own_rule::{OwnRule, Verdict};
 use crate::period::days_late;
@@ -41,24 +41,12 @@ impl Subject<'_> {
     pub(crate) fn late_row(&self) -> Option<Flag> {
         let row = self.after;
         let end = row.period_end.filter(|_| row.op == "create")?;
-        let local = self.local_date(self.time().0);
-        let late = days_late(local, end, self.rules.grace_days)?;
+        let late = self.late(self.time().0, end)?;
         let mut flag = self.version_flag("late_row", None);
-        flag.details.extend([
-            ("days_late".to_owned(), late.to_string()),
-            ("grace_days".to_owned(), self.rules.grace_days.to_string()),
-            ("local_date".to_owned(), local.to_string()),
-            ("period_end".to_owned(), end.to_string()),
-        ]);
+        flag.details.extend(late.details);
         self.weigh(&mut flag, row, Some);
-        flag.reason = format!(
-            "{} was created on {}, {} after its period ended on {}{}",
-            row.row_id,
-            long_date(local),
-            days(local.days().saturating_sub(end.days())),
-            long_date(end),
-            money(flag.impact, flag.currency.as_deref()),
-        );
+        let money = money(flag.impact, flag.currency.as_deref());
+        flag.reason = format!("{} was created {}{money}", row.row_id, late.words);
         Some(flag)
     }
 
@@ -104,9 +92,10 @@ impl Subject<'_> {
 
     /// `lock_change`: un-completed at any time; another period or currency after the period's end.
     pub(crate) fn lock_changes(&self) -> Vec<Flag> {
-        let (Some(before), after) = (self.before, self.after) else {
+        let Some(before) = self.before else {
             return Vec::new();
         };
+        let after = self.after;
         let mut flags = Vec::new();
         if before.completed && !after.completed {
             flags.push(self.lock_change("completed", Some("true".to_owned()), Some("false".to_owned())));
@@ -129,11 +118,14 @@ impl Subject<'_> {
     pub(crate) fn rule_violations(&self) -> Vec<Flag> {
         let violations = self.rules.rules.iter().filter_map(|rule| {
             let verdict = rule.judge(self.before, self.after);
+            if verdict == Verdict::Kept {
+                return None;
+            }
             let is_new = rule.violated.names_before()
                 || self
                     .before
                     .is_none_or(|before| rule.judge(None, before) == Verdict::Kept);
-            (verdict != Verdict::Kept && is_new).then(|| self.rule_violation(rule, verdict))
+            is_new.then(|| self.rule_violation(rule, verdict))
         });
         violations.collect()
     }

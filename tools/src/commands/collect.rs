@@ -10,6 +10,7 @@ use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
 use redline_producer::sources::files::{self, Summary};
 
+use super::counted;
 use crate::Misuse;
 use crate::settings::Settings;
 
@@ -53,10 +54,7 @@ pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: 
     if summary.refused > 0 {
         bail!(
             "{} refused; mend what is named and collect the file again, which makes only duplicates of the others",
-            match summary.refused {
-                1 => "1 row was".to_owned(),
-                many => format!("{many} rows were"),
-            }
+            counted(summary.refused, "row was", "rows were")
         );
     }
     Ok(())
@@ -85,10 +83,9 @@ fn tell(summary: &Summary, file: &Path, out: &mut impl std::io::Write) -> std::i
     }
     writeln!(
         out,
-        "{}: {} row{} accepted, {} refused",
+        "{}: {} accepted, {} refused",
         file.display(),
-        summary.accepted,
-        if summary.accepted == 1 { "" } else { "s" },
+        counted(summary.accepted, "row", "rows"),
         summary.refused
     )
 }

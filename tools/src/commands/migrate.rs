@@ -13,6 +13,7 @@ use redline_schemas::registry::SchemaRegistry;
 use redline_schemas::topics::subject;
 use redline_store::rules;
 
+use super::counted;
 use crate::settings::Settings;
 
 const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
@@ -56,8 +57,8 @@ async fn migrate(
     let migrations = redline_store::migrate(settings.database.url()).await?;
     writeln!(
         out,
-        "database: schema redline is in place ({migrations} migration{})",
-        plural(migrations)
+        "database: schema redline is in place ({})",
+        counted(migrations, "migration", "migrations")
     )?;
 
     let pool = redline_store::pool(settings.database.url(), "migrate", 1)?;
@@ -74,10 +75,6 @@ async fn migrate(
     }
     drop(alone);
     Ok(())
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 async fn register_schemas(settings: &Settings, out: &mut (impl std::io::Write + Send)) -> anyhow::Result<()> {
@@ -137,9 +134,8 @@ async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)
         match result {
             Ok(name) => writeln!(
                 out,
-                "topic: {name} was made with {} partition{}",
-                settings.migrate.partitions,
-                if settings.migrate.partitions == 1 { "" } else { "s" }
+                "topic: {name} was made with {}",
+                counted(settings.migrate.partitions, "partition", "partitions")
             )?,
             Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => {
                 writeln!(out, "topic: {name} is there already")?;

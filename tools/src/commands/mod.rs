@@ -1,5 +1,7 @@
 //! One file a command; each is thin, the work is done in the crates.
 
+use std::fmt::Display;
+
 pub(crate) mod bench;
 pub(crate) mod collect;
 pub(crate) mod ingest;
@@ -10,3 +12,9 @@ pub(crate) mod quarantine;
 pub(crate) mod relay;
 pub(crate) mod rules;
 pub(crate) mod work;
+
+/// A number of things, in words that fit it: `1 row`, `2 rows`.
+fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, many: &str) -> String {
+    let things = if count == N::from(1) { one } else { many };
+    format!("{count} {things}")
+}

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use redline_domain::rules::{RuleSet, SourceRules};
 
+use super::counted;
+
 /// Reads a rule file; answers whether it is refused.
 pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
     let name = file.display();
@@ -55,10 +57,6 @@ pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
 }
 
 fn summary(rules: &SourceRules) -> String {
-    let counted = |count: usize, one: &str, many: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    };
     let currencies: Vec<&str> = rules.thresholds.keys().map(String::as_str).collect();
     let thresholds = match currencies.as_slice() {
         [] => "no thresholds, so that every impact is HIGH".to_owned(),
