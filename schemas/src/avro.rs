@@ -41,8 +41,7 @@ pub struct Schemas {
     row: Compiled,
     payout: Compiled,
     order: Compiled,
-    /// Schema of facts.
-    pub fact: Compiled,
+    fact: Compiled,
     /// Schema of flags.
     pub flag: Compiled,
 }
@@ -54,6 +53,7 @@ impl Schemas {
             EventKind::Row => &self.row,
             EventKind::Payout => &self.payout,
             EventKind::Order => &self.order,
+            EventKind::Fact => &self.fact,
         }
     }
 }
@@ -154,6 +154,7 @@ pub fn encode_event(schema_id: u32, event: &Event) -> Result<Vec<u8>, String> {
         Event::Row(row) => encode(compiled, schema_id, row),
         Event::Payout(payout) => encode(compiled, schema_id, payout),
         Event::Order(order) => encode(compiled, schema_id, order),
+        Event::Fact(fact) => encode(compiled, schema_id, fact),
     }
 }
 
@@ -201,6 +202,7 @@ impl WriterSchema {
             EventKind::Row => Event::Row(self.read(datum)?),
             EventKind::Payout => Event::Payout(self.read(datum)?),
             EventKind::Order => Event::Order(self.read(datum)?),
+            EventKind::Fact => Event::Fact(self.read(datum)?),
         };
         event.check()?;
         Ok(event)

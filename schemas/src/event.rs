@@ -1,16 +1,17 @@
-//! What rows, payouts and orders have in common: an entity, a version, a content.
+//! What rows, payouts, orders and facts have in common: an entity, a version, a content.
 
 use std::fmt;
 
 use crate::canonical::Object;
 use crate::check::{Checked, FieldError};
+use crate::fact::Fact;
 use crate::json::Fields;
 use crate::order::OrderEvent;
 use crate::payout::PayoutEvent;
 use crate::row::RowEvent;
 use crate::time::Timestamp;
 
-/// The three kinds of events.
+/// The three kinds of events, and facts, which travel and are recorded like them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum EventKind {
     /// Billing rows.
@@ -19,18 +20,21 @@ pub enum EventKind {
     Payout,
     /// Orders.
     Order,
+    /// Facts.
+    Fact,
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Row, Self::Payout, Self::Order];
+    pub const ALL: [Self; 4] = [Self::Row, Self::Payout, Self::Order, Self::Fact];
 
-    /// The entity type of the kind: `row`, `payout` or `order`.
+    /// The entity type of the kind: `row`, `payout`, `order` or `fact`.
     pub fn entity_type(self) -> &'static str {
         match self {
             Self::Row => "row",
             Self::Payout => "payout",
             Self::Order => "order",
+            Self::Fact => "fact",
         }
     }
 
@@ -49,6 +53,8 @@ pub enum Event {
     Payout(PayoutEvent),
     /// The state of an order.
     Order(OrderEvent),
+    /// A recorded statement.
+    Fact(Box<Fact>),
 }
 
 /// What an event is about: type, source and id. The order is that in which entities are locked.
@@ -56,7 +62,7 @@ pub enum Event {
 pub struct EntityKey {
     /// The type of the entity.
     pub kind: EventKind,
-    /// The source, the system for payouts, `orders` for orders.
+    /// The source, the system for payouts, `orders` for orders, the kind for facts.
     pub source: String,
     /// The id in the source.
     pub entity_id: String,
@@ -67,7 +73,7 @@ impl EntityKey {
     pub fn kafka_key(&self) -> String {
         match self.kind {
             EventKind::Order => self.entity_id.clone(),
-            EventKind::Row | EventKind::Payout => format!("{}/{}", self.source, self.entity_id),
+            EventKind::Row | EventKind::Payout | EventKind::Fact => format!("{}/{}", self.source, self.entity_id),
         }
     }
 }
@@ -95,6 +101,7 @@ impl Event {
             EventKind::Row => Self::Row(RowEvent::from_fields(fields, None)?),
             EventKind::Payout => Self::Payout(PayoutEvent::from_fields(fields)?),
             EventKind::Order => Self::Order(OrderEvent::from_fields(fields)?),
+            EventKind::Fact => Self::Fact(Box::new(Fact::from_fields(fields)?)),
         };
         event.check()?;
         Ok(event)
@@ -117,6 +124,7 @@ impl Event {
             }
             EventKind::Payout => PayoutEvent::from_fields(fields).map(Self::Payout),
             EventKind::Order => OrderEvent::from_fields(fields).map(Self::Order),
+            EventKind::Fact => Fact::from_fields(fields).map(|fact| Self::Fact(Box::new(fact))),
         }
     }
 
@@ -129,6 +137,7 @@ impl Event {
             Self::Row(row) => row.check(),
             Self::Payout(payout) => payout.check(),
             Self::Order(order) => order.check(),
+            Self::Fact(fact) => fact.check(),
         }
     }
 
@@ -138,15 +147,17 @@ impl Event {
             Self::Row(_) => EventKind::Row,
             Self::Payout(_) => EventKind::Payout,
             Self::Order(_) => EventKind::Order,
+            Self::Fact(_) => EventKind::Fact,
         }
     }
 
-    /// The source, the system for payouts, `orders` for orders.
+    /// The source, the system for payouts, `orders` for orders, the kind for facts.
     pub fn source(&self) -> &str {
         match self {
             Self::Row(row) => &row.source,
             Self::Payout(payout) => &payout.system,
             Self::Order(_) => "orders",
+            Self::Fact(fact) => &fact.kind,
         }
     }
 
@@ -156,6 +167,7 @@ impl Event {
             Self::Row(row) => &row.row_id,
             Self::Payout(payout) => &payout.payout_id,
             Self::Order(order) => &order.order_id,
+            Self::Fact(fact) => &fact.id,
         };
         EntityKey {
             kind: self.kind(),
@@ -170,6 +182,7 @@ impl Event {
             Self::Row(row) => row.version,
             Self::Payout(payout) => payout.version,
             Self::Order(order) => order.version,
+            Self::Fact(fact) => fact.version,
         }
     }
 
@@ -177,7 +190,7 @@ impl Event {
     pub fn modified_at(&self) -> Option<Timestamp> {
         match self {
             Self::Row(row) => row.modified_at,
-            Self::Payout(_) | Self::Order(_) => None,
+            Self::Payout(_) | Self::Order(_) | Self::Fact(_) => None,
         }
     }
 
@@ -185,7 +198,7 @@ impl Event {
     pub fn observed_at(&self) -> Option<Timestamp> {
         match self {
             Self::Row(row) => Some(row.observed_at),
-            Self::Payout(_) | Self::Order(_) => None,
+            Self::Payout(_) | Self::Order(_) | Self::Fact(_) => None,
         }
     }
 
@@ -195,6 +208,7 @@ impl Event {
             Self::Row(row) => row.modified_at.unwrap_or(row.observed_at),
             Self::Payout(payout) => payout.reported_at,
             Self::Order(order) => order.created_at,
+            Self::Fact(fact) => fact.effective_at,
         }
     }
 
@@ -206,6 +220,7 @@ impl Event {
             Self::Row(row) => row.write_canonical(&mut object),
             Self::Payout(payout) => payout.write_canonical(&mut object),
             Self::Order(order) => order.write_canonical(&mut object),
+            Self::Fact(fact) => fact.write_canonical(&mut object),
         }
         object.close();
         out

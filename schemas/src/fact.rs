@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
 use crate::canonical::Object;
-use crate::check::{self, Checked};
+use crate::check::{self, Checked, FieldError};
+use crate::json::Fields;
 use crate::row::ColumnValue;
 use crate::time::Timestamp;
 
@@ -115,10 +116,47 @@ impl Fact {
         format!("{}/{}", self.kind, self.id)
     }
 
+    /// Reads the fields of a JSON object.
+    pub(crate) fn from_fields(mut fields: Fields<'_>) -> Result<Self, FieldError> {
+        let fact = Self {
+            kind: fields.text("kind")?,
+            id: fields.text("id")?,
+            version: fields.optional_integer("version")?.unwrap_or_default(),
+            effective_at: fields.time("effective_at")?,
+            recorded_by: fields.text("recorded_by")?,
+            text: fields.optional_text("text")?,
+            table: fields.optional_text("table")?,
+            key: fields.optional_text("key")?,
+            values: fields.optional_columns("values")?,
+            valid_from: fields.optional_time("valid_from")?,
+            valid_until: fields.optional_time("valid_until")?,
+            source: fields.optional_text("source")?,
+            row_id: fields.optional_text("row_id")?,
+            column: fields.optional_text("column")?,
+            editor: fields.optional_text("editor")?,
+            approver: fields.optional_text("approver")?,
+            value: fields.column_value("value")?,
+            ceiling: fields.optional_amount("ceiling")?,
+            period: fields.optional_text("period")?,
+            state: fields.optional_text("state")?,
+            order_id: fields.optional_text("order_id")?,
+            outcome: fields.optional_text("outcome")?,
+            legal_entity: fields.optional_text("legal_entity")?,
+        };
+        fields.finish()?;
+        Ok(fact)
+    }
+
     /// The canonical form, as events have it.
     pub fn canonical(&self) -> String {
         let mut out = String::with_capacity(256);
         let mut object = Object::open(&mut out);
+        self.write_canonical(&mut object);
+        object.close();
+        out
+    }
+
+    pub(crate) fn write_canonical(&self, object: &mut Object<'_>) {
         object.optional_text("approver", self.approver.as_deref());
         if let Some(ceiling) = self.ceiling {
             object.amount("ceiling", ceiling);
@@ -141,13 +179,11 @@ impl Fact {
         object.optional_text("text", self.text.as_deref());
         object.optional_quoted("valid_from", self.valid_from);
         object.optional_quoted("valid_until", self.valid_until);
-        self.value.write_canonical(&mut object, "value");
+        self.value.write_canonical(object, "value");
         if let Some(values) = &self.values {
             object.map("values", values, |map, name, value| value.write_member(map, name));
         }
         object.bare("version", self.version);
-        object.close();
-        out
     }
 
     /// Checks the fields that every kind has.
@@ -163,6 +199,55 @@ impl Fact {
         check::id("id", &self.id)?;
         check::version(self.version)?;
         check::time("effective_at", self.effective_at)?;
-        check::id("recorded_by", &self.recorded_by)
+        check::id("recorded_by", &self.recorded_by)?;
+        check::optional_time("valid_from", self.valid_from)?;
+        check::optional_time("valid_until", self.valid_until)?;
+        for (field, id) in [
+            ("table", &self.table),
+            ("key", &self.key),
+            ("source", &self.source),
+            ("row_id", &self.row_id),
+            ("column", &self.column),
+            ("editor", &self.editor),
+            ("approver", &self.approver),
+            ("period", &self.period),
+            ("state", &self.state),
+            ("order_id", &self.order_id),
+            ("outcome", &self.outcome),
+            ("legal_entity", &self.legal_entity),
+        ] {
+            check::optional_id(field, id.as_deref())?;
+        }
+        self.check_values()
+    }
+
+    fn check_values(&self) -> Checked {
+        const MAX_TEXT_BYTES: usize = 512 * 1024;
+        if let Some(text) = &self.text {
+            check::text("text", text)?;
+            if text.len() > MAX_TEXT_BYTES {
+                return Err(FieldError::new("text", "is longer than 512 KiB"));
+            }
+        }
+        if let ColumnValue::Text(text) = &self.value {
+            check::text("value", text)?;
+        }
+        let values = self.values.iter().flatten();
+        let mut bytes = 0;
+        for (name, value) in values {
+            check::id("values", name)?;
+            bytes += name.len();
+            if let ColumnValue::Text(text) = value {
+                check::text(&format!("values.{name}"), text)?;
+                bytes += text.len();
+            }
+        }
+        if bytes > check::MAX_COLUMN_BYTES {
+            return Err(FieldError::new(
+                "values",
+                "holds more than 64 KiB of names and texts",
+            ));
+        }
+        Ok(())
     }
 }

@@ -104,13 +104,26 @@ impl<'a> Fields<'a> {
 
     /// An amount that must be there: a JSON number, or its text.
     pub(crate) fn amount(&mut self, name: &str) -> Result<Amount, FieldError> {
-        let value = self.take(name);
-        let value = self.required(name, value)?;
+        let value = self.optional_amount(name)?;
+        self.required(name, value)
+    }
+
+    /// An amount, or absent.
+    pub(crate) fn optional_amount(&mut self, name: &str) -> Result<Option<Amount>, FieldError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         let amount = match json_text(value) {
             Some(text) => text.and_then(|text| text.parse().map_err(|error: AmountError| error.to_string())),
             None => Amount::from_json_number(value).map_err(|error| error.to_string()),
         };
-        amount.map_err(|reason| self.error(name, reason))
+        amount.map(Some).map_err(|reason| self.error(name, reason))
+    }
+
+    /// A column's value; absent is null.
+    pub(crate) fn column_value(&mut self, name: &str) -> Result<ColumnValue, FieldError> {
+        let value = self.take(name).map_or(Ok(ColumnValue::Null), column_value);
+        value.map_err(|reason| self.error(name, reason))
     }
 
     /// An instant, or absent.
@@ -163,11 +176,19 @@ impl<'a> Fields<'a> {
 
     /// A map of column values; absent is empty.
     pub(crate) fn columns(&mut self, name: &str) -> Result<BTreeMap<String, ColumnValue>, FieldError> {
+        Ok(self.optional_columns(name)?.unwrap_or_default())
+    }
+
+    /// A map of column values, or absent.
+    pub(crate) fn optional_columns(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, ColumnValue>>, FieldError> {
         let Some(map) = self.optional_object(name)? else {
-            return Ok(BTreeMap::new());
+            return Ok(None);
         };
         map.check_size(name)?;
-        map.into_columns()
+        map.into_columns().map(Some)
     }
 
     /// All members as column values.

@@ -75,10 +75,11 @@ impl Topics {
             EventKind::Row => &self.rows,
             EventKind::Payout => &self.payouts,
             EventKind::Order => &self.orders,
+            EventKind::Fact => &self.facts,
         }
     }
 
-    /// The kind of events in a topic; none for topics that hold no events.
+    /// What an input topic holds; none for the others.
     pub fn kind_of(&self, topic: &str) -> Option<EventKind> {
         EventKind::ALL.into_iter().find(|kind| self.of(*kind) == topic)
     }
