@@ -142,6 +142,7 @@ fn key_shape(kind: EventKind) -> &'static str {
         EventKind::Row => "{source}/{row_id}",
         EventKind::Payout => "{system}/{payout_id}",
         EventKind::Order => "{order_id}",
+        EventKind::Fact => "{kind}/{id}",
     }
 }
 

@@ -48,6 +48,7 @@ fn amount_of(event: &Event, rules: &RuleBook) -> Option<Amount> {
         }
         Event::Payout(payout) => Some(payout.amount),
         Event::Order(order) => Some(order.amount),
+        Event::Fact(_) => None,
     }
 }
 
@@ -60,5 +61,6 @@ fn period_and_currency(event: &Event) -> (Option<String>, Option<String>) {
             let month = order.created_at.to_string().chars().take(7).collect();
             (Some(month), Some(order.currency.clone()))
         }
+        Event::Fact(_) => (None, None),
     }
 }

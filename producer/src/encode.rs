@@ -36,7 +36,7 @@ pub enum EncodeError {
 pub struct Encoder<R> {
     registry: R,
     topics: Topics,
-    ids: [Asked<u32, EncodeError>; 3],
+    ids: [Asked<u32, EncodeError>; 4],
 }
 
 /// An event as Kafka gets it.
@@ -75,11 +75,12 @@ impl<R: SchemaRegistry> Encoder<R> {
     /// # Errors
     /// When the registry is away, or does not have our schema.
     pub async fn schema_id(&self, kind: EventKind) -> Result<u32, EncodeError> {
-        let [row, payout, order] = &self.ids;
+        let [row, payout, order, fact] = &self.ids;
         let asked = match kind {
             EventKind::Row => row,
             EventKind::Payout => payout,
             EventKind::Order => order,
+            EventKind::Fact => fact,
         };
         asked.get(IDS, self.ask_schema_id(kind)).await
     }
@@ -112,6 +113,7 @@ fn schema_text(kind: EventKind) -> &'static str {
         EventKind::Row => avro::ROW_SCHEMA,
         EventKind::Payout => avro::PAYOUT_SCHEMA,
         EventKind::Order => avro::ORDER_SCHEMA,
+        EventKind::Fact => avro::FACT_SCHEMA,
     }
 }
 

@@ -84,7 +84,7 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
                 .map_err(|error| damaged(error.to_string()))?;
             match event {
                 Event::Row(row) => Some(row),
-                Event::Payout(_) | Event::Order(_) => None,
+                Event::Payout(_) | Event::Order(_) | Event::Fact(_) => None,
             }
         }
     };

@@ -130,7 +130,7 @@ pub(crate) fn speaks_for(key: &StoredKey, event: &Event) -> Result<(), FieldErro
         Some(source) if source != event.source() => {
             let field = match event.kind() {
                 EventKind::Payout => "system",
-                EventKind::Row | EventKind::Order => "source",
+                EventKind::Row | EventKind::Order | EventKind::Fact => "source",
             };
             Err(FieldError::new(
                 field,
