@@ -188,8 +188,11 @@ impl Work {
         {
             Arrival::Duplicate => {}
             Arrival::Newer if self.approvals.is_empty() => {
-                self.state
-                    .apply(standing(sighting, assigned, offset), knowledge, &mut self.findings);
+                self.state.apply(
+                    standing(sighting, assigned, offset),
+                    knowledge,
+                    &mut self.findings,
+                );
                 self.accepted.push(accepted(sighting, assigned, offset));
                 if let Some((_, outcome)) = self.slots.last_mut() {
                     *outcome = Outcome::Accepted;

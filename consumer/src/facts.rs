@@ -6,10 +6,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use redline_domain::approval::Approval;
 use redline_domain::facts::Knowledge;
 use redline_schemas::{EntityKey, Event, EventKind, Timestamp};
+use redline_store::StoreError;
 use redline_store::facts::{self, NewFact};
 use redline_store::record::EntityUpdate;
 use redline_store::sqlx::PgConnection;
-use redline_store::StoreError;
 
 /// Everything that was recorded up to a generation.
 #[derive(Default)]
@@ -26,10 +26,12 @@ impl Facts {
     pub(crate) async fn refresh(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let news = facts::since(connection, self.generation).await?;
         for (fact, hash) in &news.wide {
-            self.knowledge.take(fact, *hash).map_err(|error| StoreError::Damaged {
-                what: format!("the fact {}", fact.key()),
-                reason: error.to_string(),
-            })?;
+            self.knowledge
+                .take(fact, *hash)
+                .map_err(|error| StoreError::Damaged {
+                    what: format!("the fact {}", fact.key()),
+                    reason: error.to_string(),
+                })?;
         }
         let hashes = news.approved.iter().map(|row| self.hasher.hash_one(row));
         self.approved.extend(hashes);

@@ -76,6 +76,14 @@ pub(crate) async fn write(
         .zip(entities)
         .flat_map(|(update, entity)| update.contributions.iter().map(|one| (*entity, one)))
         .collect();
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        what: "a contribution".to_owned(),
+        reason: error.to_string(),
+    };
+    let contents: Vec<String> = new
+        .iter()
+        .map(|(_, one)| one.to_json().map_err(damaged))
+        .collect::<Result<_, _>>()?;
     sqlx::query(
         "insert into redline.contributions (entity, version, role, state_key, content)
          select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])",
@@ -83,8 +91,12 @@ pub(crate) async fn write(
     .bind(new.iter().map(|(entity, _)| *entity).collect::<Vec<_>>())
     .bind(new.iter().map(|(_, one)| one.version).collect::<Vec<_>>())
     .bind(new.iter().map(|(_, one)| one.role.word()).collect::<Vec<_>>())
-    .bind(new.iter().map(|(_, one)| one.state_key.as_str()).collect::<Vec<_>>())
-    .bind(new.iter().map(|(_, one)| one.to_json()).collect::<Vec<_>>())
+    .bind(
+        new.iter()
+            .map(|(_, one)| one.state_key.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(contents)
     .execute(&mut *connection)
     .await?;
     // A key of one entity alone has no findings, and most keys are of one.

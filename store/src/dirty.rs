@@ -59,14 +59,22 @@ pub(crate) async fn mark_sources(
          on conflict do nothing",
     )
     .bind(touched.keys().map(String::as_str).collect::<Vec<_>>())
-    .bind(touched.values().map(|since| Timestamptz(*since)).collect::<Vec<_>>())
+    .bind(
+        touched
+            .values()
+            .map(|since| Timestamptz(*since))
+            .collect::<Vec<_>>(),
+    )
     .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Marks the rows that approvals are about, or were in an earlier version. The approvals are recorded already.
-pub(crate) async fn mark_approved(connection: &mut PgConnection, facts: &[NewFact]) -> Result<(), StoreError> {
+pub(crate) async fn mark_approved(
+    connection: &mut PgConnection,
+    facts: &[NewFact],
+) -> Result<(), StoreError> {
     let ids: Vec<&str> = facts
         .iter()
         .filter(|new| new.fact.kind == "approval")

@@ -35,7 +35,10 @@ pub async fn load(connection: &mut PgConnection, entities: &[i64]) -> Result<Vec
 ///
 /// # Errors
 /// When Postgres cannot be reached, or the record is damaged.
-pub async fn load_of_state(connection: &mut PgConnection, state_key: &str) -> Result<Vec<(i64, Flag)>, StoreError> {
+pub async fn load_of_state(
+    connection: &mut PgConnection,
+    state_key: &str,
+) -> Result<Vec<(i64, Flag)>, StoreError> {
     let rows = sqlx::query(
         "select flag_id, revision, status, kind, risk, entity_type, source, entity_id, version, \"column\",
             before, after, impact::text as impact, currency, score, editor, modified_at, period, legal_entity, link,

@@ -338,8 +338,7 @@ impl<M: Marks> Recorder<M> {
         let about = sightings(batch).map(|(_, sighting)| &sighting.key);
         let approvals = self.facts.approvals(connection, about).await?;
         let is_confirmed = |slot| confirmed.contains(&slot);
-        let mut detection =
-            Detection::begin(batch, known, approvals, is_confirmed, &self.facts.knowledge);
+        let mut detection = Detection::begin(batch, known, approvals, is_confirmed, &self.facts.knowledge);
         recall(connection, &mut detection, &keys).await?;
         let Detected {
             entities,

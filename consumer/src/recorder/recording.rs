@@ -11,8 +11,8 @@ use redline_store::quarantine::Quarantined;
 use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording};
 
 use super::{Destinations, RecordError};
-use crate::facts::Facts;
 use crate::batch::{Batch, Body, Decoded, Refusal};
+use crate::facts::Facts;
 use crate::sums;
 
 /// The header of quarantined records that says why.

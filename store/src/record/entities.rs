@@ -64,7 +64,10 @@ impl EntityColumns {
                 })
                 .collect(),
             deleted: updates.iter().map(|update| update.state.deleted).collect(),
-            reach: updates.iter().map(|update| optional_time(update.state.reach)).collect(),
+            reach: updates
+                .iter()
+                .map(|update| optional_time(update.state.reach))
+                .collect(),
         }
     }
 }
