@@ -15,6 +15,7 @@ pub mod keys;
 pub mod outbox;
 pub mod positions;
 pub mod quarantine;
+pub mod quiet;
 pub mod record;
 pub mod rules;
 pub mod types;
