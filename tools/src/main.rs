@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    bench, collect, doctor, ingest, key, migrate, position, quarantine, relay, rules, work,
+    backtest, bench, collect, doctor, ingest, key, migrate, position, quarantine, relay, rules, work,
 };
 use crate::settings::Settings;
 
@@ -182,6 +182,28 @@ enum RulesCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Judge recorded rows again under a rule file, in memory, and show which flags would be there more, less or
+    /// differently; exit 3 when any would. Nothing is written.
+    #[command(
+        after_help = "Example: redline rules backtest --rules new-rules.toml --from 2026-01-01T00:00:00Z"
+    )]
+    Backtest(Backtest),
+}
+
+#[derive(Args)]
+struct Backtest {
+    /// The rule file to try.
+    #[arg(long, value_name = "FILE")]
+    rules: PathBuf,
+    /// From when on its rules would be in force, RFC 3339; default since when those of today are.
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<String>,
+    /// Compare no flags from then on, RFC 3339.
+    #[arg(long, value_name = "INSTANT")]
+    to: Option<String>,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What a command comes to.
@@ -286,6 +308,19 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Rules(RulesCommand::Check { file, json }) => {
             let file = file.as_deref().unwrap_or(&settings.migrate.rules);
             return Ok(found(rules::check(file, json)?));
+        }
+        Command::Rules(RulesCommand::Backtest(Backtest {
+            rules,
+            from,
+            to,
+            json,
+        })) => {
+            let trial = backtest::Trial {
+                rules: &rules,
+                from: from.as_deref(),
+                to: to.as_deref(),
+            };
+            return Ok(found(backtest::run(&settings, &trial, json).await?));
         }
         Command::Doctor { quiet: _, wait, json } => {
             let wait = std::time::Duration::from_secs(wait.into());
