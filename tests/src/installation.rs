@@ -270,6 +270,20 @@ impl Installation {
         self.kafka.produce_all(raws).await;
     }
 
+    /// Produces events and facts as our own producer does, in this order.
+    pub async fn produce(&self, events: &[Event]) {
+        let mut schema_ids = BTreeMap::new();
+        let mut raws = Vec::with_capacity(events.len());
+        for event in events {
+            let kind = event.kind();
+            if let std::collections::btree_map::Entry::Vacant(entry) = schema_ids.entry(kind) {
+                entry.insert(self.schema_id(kind).await);
+            }
+            raws.push(self.raw(event, schema_ids[&kind]));
+        }
+        self.kafka.produce_all(raws).await;
+    }
+
     /// A connection to its Redis.
     pub async fn redis(&self) -> redis::aio::MultiplexedConnection {
         redis::Client::open(self.services.redis.as_str())
