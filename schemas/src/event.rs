@@ -73,7 +73,9 @@ impl EntityKey {
     pub fn kafka_key(&self) -> String {
         match self.kind {
             EventKind::Order => self.entity_id.clone(),
-            EventKind::Row | EventKind::Payout | EventKind::Fact => format!("{}/{}", self.source, self.entity_id),
+            EventKind::Row | EventKind::Payout | EventKind::Fact => {
+                format!("{}/{}", self.source, self.entity_id)
+            }
         }
     }
 }

@@ -301,7 +301,10 @@ fn a_flag_and_a_fact_survive_their_schemas() {
     let event = Event::Fact(Box::new(fact));
     let bytes = avro::encode_event(1, &event).expect("it encodes");
     assert_eq!(decode(EventKind::Fact, &bytes), Ok(event.clone()));
-    assert_eq!(Event::from_canonical(EventKind::Fact, &event.canonical(), None), Ok(event));
+    assert_eq!(
+        Event::from_canonical(EventKind::Fact, &event.canonical(), None),
+        Ok(event)
+    );
 }
 
 proptest! {
