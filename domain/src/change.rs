@@ -13,6 +13,8 @@ pub struct Change {
     pub version: i64,
     /// The tracked column.
     pub column: String,
+    /// How its text is read.
+    pub column_type: ColumnType,
     /// The value before, read as the column's type says.
     pub before: ColumnValue,
     /// The value after, read as the column's type says.
@@ -31,6 +33,10 @@ pub struct Change {
     pub attribution: Attribution,
     /// Whether the time is the source's or only that of the observation.
     pub timing: Timing,
+    /// Whether an approval allows it; [`crate::entity::Findings::authorise`] says so.
+    pub authorised: bool,
+    /// The id of that approval.
+    pub approval: Option<String>,
 }
 
 /// Where editor and time of a change come from.
@@ -86,12 +92,18 @@ pub fn between(before: &RowEvent, after: &RowEvent, rules: &SourceRules) -> Vec<
 
 /// A column's value as its type says: decimal text in an amount column is that amount; a missing column is null.
 pub fn read(row: &RowEvent, column: &str, column_type: ColumnType) -> ColumnValue {
-    match (row.columns.get(column), column_type) {
-        (None, _) => ColumnValue::Null,
-        (Some(ColumnValue::Text(text)), ColumnType::Amount) => text
+    row.columns
+        .get(column)
+        .map_or(ColumnValue::Null, |value| read_value(value, column_type))
+}
+
+/// A value as a column's type says.
+pub fn read_value(value: &ColumnValue, column_type: ColumnType) -> ColumnValue {
+    match (value, column_type) {
+        (ColumnValue::Text(text), ColumnType::Amount) => text
             .parse()
             .map_or_else(|_| ColumnValue::Text(text.clone()), ColumnValue::Amount),
-        (Some(value), _) => value.clone(),
+        (value, _) => value.clone(),
     }
 }
 
@@ -111,6 +123,7 @@ fn judge(
     Change {
         version: after.version,
         column: name.to_owned(),
+        column_type: column.column_type,
         before: old,
         after: new,
         impact,
@@ -130,6 +143,8 @@ fn judge(
         } else {
             Timing::Observed
         },
+        authorised: false,
+        approval: None,
     }
 }
 

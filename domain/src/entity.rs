@@ -7,8 +7,9 @@ use redline_schemas::row::RowEvent;
 use redline_schemas::{ColumnValue, ContentHash, Event, Timestamp};
 
 use crate::change::{Change, between};
+use crate::facts::Knowledge;
 use crate::finding::{Place, Subject};
-use crate::rules::RuleBook;
+use crate::natural_key::Contribution;
 
 /// One version that stands: of several contents at one version, the one that counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +65,9 @@ pub struct EntityState {
     pub deleted: bool,
     /// Of each tracked column that ever changed, the value before its last change.
     pub previous: BTreeMap<String, ColumnValue>,
+    /// The greatest instant at which anything of the entity is judged so far: the own time of every standing version, and
+    /// the times of its `column_edits`. Facts that count only after it change nothing. Rows only.
+    pub reach: Option<Timestamp>,
 }
 
 /// What one version brought to light.
@@ -73,6 +77,8 @@ pub struct Findings {
     pub changes: Vec<Change>,
     /// Flags, each standing in its first revision.
     pub flags: Vec<Flag>,
+    /// What the row contributes to natural keys; [`crate::natural_key::moved`] makes flags of them.
+    pub contributions: Vec<Contribution>,
 }
 
 impl EntityState {
@@ -91,7 +97,7 @@ impl EntityState {
     }
 
     /// Applies the next standing version, which must be above the latest one, and adds what it brings to light.
-    pub fn apply(&mut self, standing: Standing, rules: &RuleBook, findings: &mut Findings) {
+    pub fn apply(&mut self, standing: Standing, knowledge: &Knowledge, findings: &mut Findings) {
         self.latest = Some(Latest {
             version: standing.event.version(),
             hash: standing.hash,
@@ -101,7 +107,7 @@ impl EntityState {
             event, place, hashes, ..
         } = standing;
         if let Event::Row(row) = event {
-            self.apply_row(row, &place, &hashes, rules, findings);
+            self.apply_row(row, &place, &hashes, knowledge, findings);
         }
     }
 
@@ -110,12 +116,20 @@ impl EntityState {
         row: RowEvent,
         place: &Place,
         hashes: &[ContentHash],
-        rules: &RuleBook,
+        knowledge: &Knowledge,
         findings: &mut Findings,
     ) {
         let is_delete = row.op == "delete";
         // An event is judged under the rules in force at its own time.
-        let in_force = rules.of(&row.source, row.modified_at.unwrap_or(row.observed_at));
+        let time = row.modified_at.unwrap_or(row.observed_at);
+        self.reach = row
+            .column_edits
+            .values()
+            .filter_map(|edit| edit.modified_at)
+            .chain([time])
+            .max()
+            .max(self.reach);
+        let in_force = knowledge.rules().of(&row.source, time);
         if let Some(rules) = in_force {
             let subject = Subject {
                 before: self.baseline.as_ref(),
@@ -130,8 +144,14 @@ impl EntityState {
                 findings.flags.extend(subject.rule_violations());
             }
             match (&self.baseline, is_delete) {
-                (None, false) => findings.flags.extend(subject.late_row()),
-                (Some(_), true) if !self.deleted => findings.flags.extend(subject.row_deleted()),
+                (None, false) => {
+                    findings.flags.extend(subject.late_row());
+                    findings.contributions.extend(subject.first_sight());
+                }
+                (Some(before), true) if !self.deleted => {
+                    findings.flags.extend(subject.row_deleted());
+                    findings.contributions.extend(subject.deleted(before));
+                }
                 (Some(before), false) => {
                     let changes = between(before, &row, rules);
                     for change in &changes {
@@ -164,21 +184,20 @@ mod tests {
 
     use super::*;
     use crate::finding::Ledger;
-    use crate::rules::RuleSet;
     use redline_schemas::EventKind;
+    use redline_schemas::fact::Fact;
 
     const RULES: &str = include_str!("../../configs/rules.toml");
 
-    fn rules() -> RuleBook {
-        RuleBook::new(vec![(
-            Timestamp::FIRST,
-            "rules".into(),
-            Arc::new(RuleSet::parse(RULES).unwrap()),
-        )])
+    fn rules() -> Knowledge {
+        let mut knowledge = Knowledge::default();
+        let fact = Fact::rules("rules", 0, Timestamp::FIRST, "test", RULES);
+        knowledge.take(&fact, ContentHash::of(b"rules")).unwrap();
+        knowledge
     }
 
     /// Everything that standing versions bring to light, in the order of their versions.
-    fn derive(history: impl IntoIterator<Item = Standing>, rules: &RuleBook) -> (EntityState, Findings) {
+    fn derive(history: impl IntoIterator<Item = Standing>, rules: &Knowledge) -> (EntityState, Findings) {
         let mut state = EntityState::default();
         let mut findings = Findings::default();
         for standing in history {
@@ -282,7 +301,7 @@ mod tests {
     fn a_source_without_rules_makes_no_finding() {
         let (state, findings) = derive(
             [version(1, "create", "1", ""), version(2, "update", "2", "")],
-            &RuleBook::default(),
+            &Knowledge::default(),
         );
         assert_eq!(findings, Findings::default());
         assert_eq!(state.latest.map(|latest| latest.version), Some(2));

@@ -6,7 +6,6 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use redline_schemas::{Amount, ContentHash};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use toml::de::{DeTable, DeValue};
 
 use crate::editors::Editors;
@@ -15,13 +14,17 @@ use crate::risk::{Risk, Thresholds};
 use crate::rules::{ColumnType, RuleSet, SourceRules, TrackedColumn};
 
 /// Kinds of flags that may have no impact, and so a risk of their own.
-const KINDS_WITH_A_RISK: [&str; 5] = [
+const KINDS_WITH_A_RISK: [&str; 6] = [
     "conflicting_version",
     "late_row",
     "lock_change",
     "row_deleted",
+    "row_moved",
     "rule_violation",
 ];
+
+/// Days between a delete and a first sight within which a row counts as moved.
+const DEFAULT_MOVED_WITHIN_DAYS: i32 = 7;
 
 /// Why a rule file is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +108,12 @@ pub(crate) struct SourceTable {
     pub(crate) read: Vec<String>,
     #[serde(default)]
     pub(crate) rules: Vec<OwnRuleTable>,
-    // The contract knows these, and this version does not judge them yet: one file serves every version.
     #[serde(default)]
-    calendar: Option<IgnoredAny>,
+    calendar: Option<serde::de::IgnoredAny>,
     #[serde(default)]
-    natural_key: Option<IgnoredAny>,
+    natural_key: Vec<String>,
+    #[serde(default)]
+    moved_within_days: Option<i32>,
 }
 
 #[derive(Deserialize)]
@@ -146,20 +150,12 @@ impl RuleSet {
         let file: FileOfRules = toml::from_str(text).map_err(no_toml)?;
         let whole: toml::Table = toml::from_str(text).map_err(no_toml)?;
         let mut sources = BTreeMap::new();
-        let mut not_judged = Vec::new();
         for (source, table) in file.sources {
-            let known_later = [
-                ("calendar", table.calendar.is_some()),
-                ("natural_key", table.natural_key.is_some()),
-            ];
-            for (key, _) in known_later.into_iter().filter(|(_, is_there)| *is_there) {
-                not_judged.push(shown(&["sources".to_owned(), source.clone(), key.to_owned()]));
-            }
             let hash = hash_of(whole.get("sources").and_then(|sources| sources.get(&source)));
             let rules = source_rules(table, hash).map_err(|refusal| refusal.of(&source, text))?;
             sources.insert(source, rules);
         }
-        Ok(Self::new(sources, not_judged))
+        Ok(Self::new(sources))
     }
 }
 
@@ -264,6 +260,8 @@ fn source_rules(table: SourceTable, hash: String) -> Result<SourceRules, Refusal
         thresholds,
         editors,
         read: table.read,
+        natural_key: table.natural_key,
+        moved_within_days: table.moved_within_days.unwrap_or(DEFAULT_MOVED_WITHIN_DAYS),
         rules,
         risks: table.risks,
         hash,

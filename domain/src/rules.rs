@@ -1,6 +1,6 @@
 //! What detection may vary, by source, and which rule set is in force when. [`crate::rule_file`] reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -15,7 +15,6 @@ use crate::risk::{Risk, Thresholds};
 #[derive(Debug, Default)]
 pub struct RuleSet {
     sources: BTreeMap<String, SourceRules>,
-    not_judged: Vec<String>,
 }
 
 /// The rules of one source.
@@ -35,6 +34,10 @@ pub struct SourceRules {
     pub editors: Option<Editors>,
     /// Columns that are recorded beside the tracked ones.
     pub read: Vec<String>,
+    /// The columns by which a row is known although it has another id; empty where there are none.
+    pub natural_key: Vec<String>,
+    /// How many days after a delete a row with the same natural key counts as moved.
+    pub moved_within_days: i32,
     /// Rules of one's own, in the order of the file.
     pub rules: Vec<OwnRule>,
     /// Risk of flags without an impact, by kind.
@@ -47,6 +50,17 @@ impl SourceRules {
     /// The risk of a flag of this kind that has no impact.
     pub fn risk_of(&self, kind: &str) -> Risk {
         self.risks.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Every column that detection reads, and that collectors have to bring.
+    pub fn read_columns(&self) -> BTreeSet<&str> {
+        let tracked = self
+            .tracked
+            .iter()
+            .flat_map(|(name, column)| [Some(name.as_str()), column.unit.as_deref()])
+            .flatten();
+        let listed = self.read.iter().chain(&self.natural_key).chain(&self.amount);
+        tracked.chain(listed.map(String::as_str)).collect()
     }
 }
 
@@ -76,8 +90,8 @@ pub enum ColumnType {
 }
 
 impl RuleSet {
-    pub(crate) fn new(sources: BTreeMap<String, SourceRules>, not_judged: Vec<String>) -> Self {
-        Self { sources, not_judged }
+    pub(crate) fn new(sources: BTreeMap<String, SourceRules>) -> Self {
+        Self { sources }
     }
 
     /// The rules of a source; none when the file does not name it.
@@ -89,30 +103,37 @@ impl RuleSet {
     pub fn sources(&self) -> impl Iterator<Item = (&str, &SourceRules)> {
         self.sources.iter().map(|(name, rules)| (name.as_str(), rules))
     }
-
-    /// Keys that were accepted and that this version does not judge yet.
-    pub fn not_judged(&self) -> &[String] {
-        &self.not_judged
-    }
 }
 
 /// All rule sets that were ever put in force.
 #[derive(Clone, Debug, Default)]
 pub struct RuleBook {
     /// Ordered by (effective_at, id): the last one that is not after an instant is in force at it.
-    sets: Vec<(Timestamp, String, Arc<RuleSet>)>,
+    sets: Arc<Vec<(Timestamp, String, Arc<RuleSet>)>>,
 }
 
 impl RuleBook {
     /// A book of rule sets, each with the instant from which it is in force and the id of its fact.
     pub fn new(mut sets: Vec<(Timestamp, String, Arc<RuleSet>)>) -> Self {
         sets.sort_by(|(a, a_id, _), (b, b_id, _)| (a, a_id).cmp(&(b, b_id)));
-        Self { sets }
+        Self { sets: Arc::new(sets) }
     }
 
     /// Whether no rules were ever recorded.
     pub fn is_empty(&self) -> bool {
         self.sets.is_empty()
+    }
+
+    /// The instants from which a rule set is in force.
+    pub fn instants(&self) -> impl Iterator<Item = Timestamp> {
+        self.sets.iter().map(|(effective_at, _, _)| *effective_at)
+    }
+
+    /// All sources that any rule set names, some of them several times.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sets
+            .iter()
+            .flat_map(|(_, _, set)| set.sources().map(|(source, _)| source))
     }
 
     /// The rules of a source in force at an instant.

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use redline_domain::entity::{EntityState, Findings, Standing};
+use redline_domain::facts::Knowledge;
 use redline_domain::finding::{Ledger, Place};
-use redline_domain::rules::{RuleBook, RuleSet};
+use redline_schemas::fact::Fact;
 use redline_schemas::flag::Flag;
 use redline_schemas::{ContentHash, Event, EventKind, Timestamp};
 use serde_json::{Value, json};
@@ -65,11 +66,12 @@ fn created() -> Standing {
 }
 
 fn flags_under(rules: &str, history: Vec<Standing>) -> Vec<Flag> {
-    let set = Arc::new(RuleSet::parse(rules).expect("rules"));
-    let book = RuleBook::new(vec![(Timestamp::FIRST, "rules".into(), set)]);
+    let mut knowledge = Knowledge::default();
+    let fact = Fact::rules("rules", 0, Timestamp::FIRST, "test", rules);
+    knowledge.take(&fact, ContentHash::of(b"rules")).expect("rules");
     let (mut state, mut findings) = (EntityState::default(), Findings::default());
     for standing in history {
-        state.apply(standing, &book, &mut findings);
+        state.apply(standing, &knowledge, &mut findings);
     }
     findings.flags
 }

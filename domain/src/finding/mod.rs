@@ -1,8 +1,9 @@
 //! Flags: what each rule compares, and the sentence for a person.
 //!
-//! [`changes`] are about one tracked column, [`versions`] about a row version as a whole.
+//! [`changes`] are about one tracked column, [`versions`] about a row version as a whole, [`moves`] about natural keys.
 
 mod changes;
+mod moves;
 mod versions;
 mod words;
 

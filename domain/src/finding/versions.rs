@@ -16,7 +16,7 @@ use crate::rules::ColumnType;
 
 impl Subject<'_> {
     /// A flag about the version, with what its time is.
-    fn version_flag(&self, kind: &str, column: Option<&str>) -> Flag {
+    pub(super) fn version_flag(&self, kind: &str, column: Option<&str>) -> Flag {
         let mut flag = self.flag(kind, column);
         flag.details
             .insert("timing".to_owned(), self.time().1.word().to_owned());

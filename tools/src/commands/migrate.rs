@@ -27,13 +27,12 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
             rules_file.display()
         )
     })?;
-    let set = RuleSet::parse(&text).with_context(|| rules_file.display().to_string())?;
+    RuleSet::parse(&text).with_context(|| rules_file.display().to_string())?;
 
     migrate(
         settings,
         &text,
         &rules_file.display().to_string(),
-        set.not_judged(),
         &mut std::io::stdout(),
     )
     .await
@@ -41,14 +40,13 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// The same with the text of a rule file and without a word.
 pub(crate) async fn run_quietly(settings: &Settings, rules: &str) -> anyhow::Result<()> {
-    migrate(settings, rules, "rules", &[], &mut std::io::sink()).await
+    migrate(settings, rules, "rules", &mut std::io::sink()).await
 }
 
 async fn migrate(
     settings: &Settings,
     rules_text: &str,
     rules_name: &str,
-    not_judged: &[String],
     out: &mut (impl std::io::Write + Send),
 ) -> anyhow::Result<()> {
     let alone = redline_store::migrate_alone(settings.database.url()).await?;
@@ -64,9 +62,6 @@ async fn migrate(
     let pool = redline_store::pool(settings.database.url(), "migrate", 1)?;
     if rules::record_first(&pool, rules_text).await? {
         writeln!(out, "rules: {rules_name} is recorded as the first rule set")?;
-        for key in not_judged {
-            writeln!(out, "rules: {key} is known and not judged by this version yet")?;
-        }
     } else {
         writeln!(
             out,

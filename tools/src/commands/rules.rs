@@ -39,7 +39,7 @@ pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
             writeln!(
                 out,
                 "{}",
-                serde_json::json!({"file": name.to_string(), "sources": sources, "not_judged": set.not_judged()})
+                serde_json::json!({"file": name.to_string(), "sources": sources})
             )?;
             Ok(false)
         }
@@ -47,9 +47,6 @@ pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
             writeln!(out, "{name} can be used")?;
             for (source, rules) in set.sources() {
                 writeln!(out, "  {source}: {}", summary(rules))?;
-            }
-            for key in set.not_judged() {
-                writeln!(out, "  {key} is known and not judged by this version yet")?;
             }
             Ok(false)
         }
