@@ -123,7 +123,7 @@ impl Fact {
         Self::with_fields(fields, kind, recorded_by)
     }
 
-    /// Reads and checks what somebody says where the kind is known, by a key of this name.
+    /// Reads what somebody says where the kind is known, by a key of this name. It is not checked yet.
     ///
     /// `kind` may be left out. `recorded_by` is the key's name, and whom the body names is named before it, so that
     /// nobody can speak in another's name without leaving their own.
@@ -148,9 +148,7 @@ impl Fact {
                 format!("is longer than 200 characters together with ` via {key_name}`, the API key");
             return Err(FieldError::new("recorded_by", reason));
         }
-        let fact = Self::with_fields(fields, kind.to_owned(), recorded_by)?;
-        fact.check()?;
-        Ok(fact)
+        Self::with_fields(fields, kind.to_owned(), recorded_by)
     }
 
     fn with_fields(mut fields: Fields<'_>, kind: String, recorded_by: String) -> Result<Self, FieldError> {

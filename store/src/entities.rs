@@ -97,6 +97,7 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
         baseline,
         deleted: row.try_get("deleted")?,
         previous,
+        reach: None,
     };
     let entity = Entity {
         entity: row.try_get("entity")?,

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod positions;
 pub mod quarantine;
 pub mod record;
+pub mod recorded_rules;
 pub mod rules;
 pub mod types;
 

@@ -52,9 +52,9 @@ enum Command {
     /// API keys for the HTTP door.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Rule files.
+    /// Rule files, and the rules in force.
     #[command(subcommand)]
-    Rules(RulesCommand),
+    Rules(rules::RulesCommand),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
@@ -156,27 +156,14 @@ enum KeyCommand {
     },
 }
 
-#[derive(Subcommand)]
-enum RulesCommand {
-    /// Read a rule file as `migrate` would; exit 3 when it is refused, with line, key and what is expected.
-    #[command(after_help = "Example: redline rules check configs/rules.toml")]
-    Check {
-        /// The file; default that of the setting migrate.rules.
-        file: Option<PathBuf>,
-        /// The result as one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 /// What a command comes to.
-enum Ending {
+pub(crate) enum Ending {
     Done,
     /// Checked, and found something.
     Found,
 }
 
-fn found(found: bool) -> Ending {
+pub(crate) fn found(found: bool) -> Ending {
     if found { Ending::Found } else { Ending::Done }
 }
 
@@ -268,10 +255,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         }
         Command::Key(KeyCommand::List { json }) => key::list(&settings, json).await?,
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
-        Command::Rules(RulesCommand::Check { file, json }) => {
-            let file = file.as_deref().unwrap_or(&settings.migrate.rules);
-            return Ok(found(rules::check(file, json)?));
-        }
+        Command::Rules(command) => return rules::run(command, &settings).await,
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)

@@ -1,5 +1,6 @@
 //! What a path of the door takes: a kind of events, or a kind of facts that others say.
 
+use redline_domain::facts;
 use redline_schemas::fact::Fact;
 use redline_schemas::{Event, EventKind, FieldError};
 use redline_store::keys::StoredKey;
@@ -67,6 +68,7 @@ impl Taken {
             return Ok((Event::from_json(kind, text)?, None));
         }
         let fact = Fact::said(text, self.name(), &key.name)?;
+        facts::check(&fact)?;
         let warning = fact
             .approves_itself()
             .then(|| FieldError::new("approver", "is the editor: the approval has no effect"));
