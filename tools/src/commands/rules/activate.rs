@@ -175,7 +175,7 @@ impl Plan {
         }
         for (source, from) in &self.sources {
             let what = match set.source(source) {
-                Some(_) => "judged by these rules",
+                Some(_) => "judged otherwise",
                 None => "named by no rules any more, and not judged,",
             };
             lines.push(format!("  {source}: {what} from {from} on"));
