@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use redline_domain::facts;
 use redline_schemas::avro::{DecodeError, WriterSchema, split_frame};
 use redline_schemas::{ContentHash, Event, EventKind};
 
@@ -117,6 +118,9 @@ fn read(kind: EventKind, raw: &RawRecord, writers: &Writers) -> Result<Sighting,
 }
 
 fn sighting(kind: EventKind, key: &[u8], event: Event) -> Result<Sighting, (&'static str, String)> {
+    if let Event::Fact(fact) = &event {
+        facts::check(fact).map_err(|error| refusal(DecodeError::Field(error)))?;
+    }
     let entity = event.entity();
     let expected = entity.kafka_key();
     if key != expected.as_bytes() {

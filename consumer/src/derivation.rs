@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use redline_domain::entity::{EntityState, Findings, Standing};
-use redline_domain::rules::RuleBook;
+use redline_domain::facts::Knowledge;
 use redline_schemas::{ContentHash, Timestamp};
 use redline_store::record::AcceptedVersion;
 
@@ -68,9 +68,9 @@ impl Derivation {
     }
 
     /// Takes the next recorded content.
-    pub(crate) fn recall(&mut self, mut recorded: Standing, rules: &RuleBook) {
+    pub(crate) fn recall(&mut self, mut recorded: Standing, knowledge: &Knowledge) {
         let id = (recorded.event.version(), recorded.hash);
-        self.accept_below(Some(id), rules);
+        self.accept_below(Some(id), knowledge);
         if let Some(copy) = self.fresh.remove(&id)
             && let Some(observed_at) = copy.standing.event.observed_at()
             && Some(observed_at) < recorded.event.observed_at()
@@ -78,18 +78,18 @@ impl Derivation {
             self.derived.observed_earlier.push((id.0, id.1, observed_at));
             recorded.event = copy.standing.event;
         }
-        self.put(recorded, rules);
+        self.put(recorded, knowledge);
     }
 
     /// Finishes with what the batch has above everything that is recorded.
-    pub(crate) fn finish(mut self, rules: &RuleBook) -> Derived {
-        self.accept_below(None, rules);
-        self.apply_pending(rules);
+    pub(crate) fn finish(mut self, knowledge: &Knowledge) -> Derived {
+        self.accept_below(None, knowledge);
+        self.apply_pending(knowledge);
         self.derived
     }
 
     /// Accepts the batch's contents below a recorded one; all of them when there is none.
-    fn accept_below(&mut self, limit: Option<ContentId>, rules: &RuleBook) {
+    fn accept_below(&mut self, limit: Option<ContentId>, knowledge: &Knowledge) {
         while let Some(entry) = self.fresh.first_entry() {
             if limit.is_some_and(|limit| *entry.key() >= limit) {
                 return;
@@ -101,12 +101,12 @@ impl Derivation {
             } = entry.remove();
             self.derived.accepted_slots.insert(slot);
             self.derived.accepted.push(version);
-            self.put(standing, rules);
+            self.put(standing, knowledge);
         }
     }
 
     /// Adds a content to the version that is being put together, or begins the next version.
-    fn put(&mut self, content: Standing, rules: &RuleBook) {
+    fn put(&mut self, content: Standing, knowledge: &Knowledge) {
         match &mut self.pending {
             Some(pending) if pending.event.version() == content.event.version() => {
                 let mut hashes = std::mem::take(&mut pending.hashes);
@@ -117,17 +117,17 @@ impl Derivation {
                 pending.hashes = hashes;
             }
             _ => {
-                self.apply_pending(rules);
+                self.apply_pending(knowledge);
                 self.pending = Some(content);
             }
         }
     }
 
-    fn apply_pending(&mut self, rules: &RuleBook) {
+    fn apply_pending(&mut self, knowledge: &Knowledge) {
         if let Some(standing) = self.pending.take() {
             self.derived
                 .state
-                .apply(standing, rules, &mut self.derived.findings);
+                .apply(standing, knowledge, &mut self.derived.findings);
         }
     }
 }

@@ -2,15 +2,17 @@
 //! recorded. Pure: it reads nothing and writes nothing, so that a batch can be detected again at will.
 //!
 //! A version above an entity's latest one is applied to what is known (the fast way). Whatever else comes, a
-//! late version, another content of a version, an earlier observation, makes the entity be derived again from
-//! its whole history. Both ways end in the same findings, since the known state is the summary of that history.
+//! late version, another content of a version, an earlier observation, an approval that may be used, makes the
+//! entity be derived again from its whole history. Both ways end in the same findings, since the known state is the
+//! summary of that history.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use redline_domain::approval::Approval;
 use redline_domain::entity::{Arrival, EntityState, Findings, Standing};
+use redline_domain::facts::Knowledge;
 use redline_domain::finding::Place;
-use redline_domain::rules::RuleBook;
 use redline_schemas::EntityKey;
 use redline_schemas::flag::Flag;
 use redline_store::entities::Entity;
@@ -47,12 +49,16 @@ struct Work {
     derivation: Option<Derivation>,
     /// The latest revisions of its flags, for a derivation.
     flags: Vec<Flag>,
+    /// Approvals of its changes: which change takes which is decided over the whole history.
+    approvals: Vec<Approval>,
+    /// Derived again although the batch says nothing of it.
+    again: bool,
 }
 
 /// A batch under detection.
 pub struct Detection<'a> {
     batch: &'a Batch<Decoded>,
-    rules: &'a RuleBook,
+    knowledge: &'a Knowledge,
     work: BTreeMap<EntityKey, Work>,
 }
 
@@ -61,8 +67,9 @@ impl<'a> Detection<'a> {
     pub fn begin(
         batch: &'a Batch<Decoded>,
         mut known: HashMap<EntityKey, Entity>,
+        mut approvals: HashMap<EntityKey, Vec<Approval>>,
         is_confirmed_duplicate: impl Fn(Slot) -> bool,
-        rules: &'a RuleBook,
+        knowledge: &'a Knowledge,
     ) -> Self {
         let mut work: BTreeMap<EntityKey, Work> = BTreeMap::new();
         for (slot, sighting) in sightings(batch) {
@@ -70,15 +77,43 @@ impl<'a> Detection<'a> {
                 continue;
             }
             match work.get_mut(&sighting.key) {
-                Some(work) => work.take(slot, batch, sighting, rules),
+                Some(work) => work.take(slot, batch, sighting, knowledge),
                 None => {
                     let mut first = Work::of(known.remove(&sighting.key));
-                    first.take(slot, batch, sighting, rules);
+                    first.approvals = approvals.remove(&sighting.key).unwrap_or_default();
+                    first.take(slot, batch, sighting, knowledge);
                     work.insert(sighting.key.clone(), first);
                 }
             }
         }
-        Self { batch, rules, work }
+        Self {
+            batch,
+            knowledge,
+            work,
+        }
+    }
+
+    /// Derives recorded entities again, without any new record.
+    pub fn again(
+        known: HashMap<EntityKey, Entity>,
+        mut approvals: HashMap<EntityKey, Vec<Approval>>,
+        knowledge: &'a Knowledge,
+    ) -> Self {
+        const NOTHING: &Batch<Decoded> = &Vec::new();
+        let work = known.into_iter().map(|(key, entity)| {
+            let work = Work {
+                derivation: Some(Derivation::default()),
+                approvals: approvals.remove(&key).unwrap_or_default(),
+                again: true,
+                ..Work::of(Some(entity))
+            };
+            (key, work)
+        });
+        Self {
+            batch: NOTHING,
+            knowledge,
+            work: work.collect(),
+        }
     }
 
     /// The numbers of the recorded entities that are derived again. Each of their accepted contents goes to
@@ -92,9 +127,9 @@ impl<'a> Detection<'a> {
 
     /// Takes the next accepted content of an entity.
     pub fn recall(&mut self, key: &EntityKey, accepted: Standing) {
-        let rules = self.rules;
+        let knowledge = self.knowledge;
         if let Some(derivation) = self.work.get_mut(key).and_then(|work| work.derivation.as_mut()) {
-            derivation.recall(accepted, rules);
+            derivation.recall(accepted, knowledge);
         }
     }
 
@@ -112,7 +147,7 @@ impl<'a> Detection<'a> {
             ..Detected::default()
         };
         for (key, work) in self.work {
-            work.finish(key, self.rules, &mut detected);
+            work.finish(key, self.knowledge, &mut detected);
         }
         detected
     }
@@ -134,7 +169,7 @@ impl Work {
         }
     }
 
-    fn take(&mut self, slot: Slot, batch: &Batch<Decoded>, sighting: &Sighting, rules: &RuleBook) {
+    fn take(&mut self, slot: Slot, batch: &Batch<Decoded>, sighting: &Sighting, knowledge: &Knowledge) {
         let (assigned, offset) = place(batch, slot);
         // Until its derivation says otherwise, a record is a duplicate.
         self.slots.push((slot, Outcome::Duplicate));
@@ -152,15 +187,18 @@ impl Work {
             .arrival(event.version(), sighting.hash, event.observed_at())
         {
             Arrival::Duplicate => {}
-            Arrival::Newer => {
-                self.state
-                    .apply(standing(sighting, assigned, offset), rules, &mut self.findings);
+            Arrival::Newer if self.approvals.is_empty() => {
+                self.state.apply(
+                    standing(sighting, assigned, offset),
+                    knowledge,
+                    &mut self.findings,
+                );
                 self.accepted.push(accepted(sighting, assigned, offset));
                 if let Some((_, outcome)) = self.slots.last_mut() {
                     *outcome = Outcome::Accepted;
                 }
             }
-            Arrival::Behind => self.derivation = Some(self.begin_derivation(batch)),
+            Arrival::Newer | Arrival::Behind => self.derivation = Some(self.begin_derivation(batch)),
         }
     }
 
@@ -182,10 +220,10 @@ impl Work {
         derivation
     }
 
-    fn finish(mut self, key: EntityKey, rules: &RuleBook, detected: &mut Detected) {
+    fn finish(mut self, key: EntityKey, knowledge: &Knowledge, detected: &mut Detected) {
         let derived_again = self.derivation.is_some();
         let derived = match self.derivation.take() {
-            Some(derivation) => self.finish_derivation(derivation, rules),
+            Some(derivation) => self.finish_derivation(derivation, knowledge),
             None => Derived {
                 findings: std::mem::take(&mut self.findings),
                 accepted: std::mem::take(&mut self.accepted),
@@ -193,7 +231,7 @@ impl Work {
             },
         };
         set_outcomes(&self.slots, &mut detected.outcomes);
-        if derived.accepted.is_empty() && derived.observed_earlier.is_empty() {
+        if derived.accepted.is_empty() && derived.observed_earlier.is_empty() && !self.again {
             return self.untouched(key, detected);
         }
         let (entity, revision) = self.known.unzip();
@@ -207,17 +245,19 @@ impl Work {
             changes: derived.findings.changes,
             derived_again,
             flags: derived.findings.flags,
+            contributions: derived.findings.contributions,
         });
     }
 
     /// What the entity's whole history comes to, its flags as revisions of those that are recorded.
-    fn finish_derivation(&mut self, derivation: Derivation, rules: &RuleBook) -> Derived {
-        let mut derived = derivation.finish(rules);
+    fn finish_derivation(&mut self, derivation: Derivation, knowledge: &Knowledge) -> Derived {
+        let mut derived = derivation.finish(knowledge);
         for (slot, outcome) in &mut self.slots {
             if derived.accepted_slots.contains(slot) {
                 *outcome = Outcome::Accepted;
             }
         }
+        derived.findings.authorise(&self.approvals);
         derived.findings.flags = revise(&self.flags, derived.findings.flags);
         derived
     }
@@ -305,7 +345,7 @@ fn set_outcomes(slots: &[(Slot, Outcome)], outcomes: &mut [Vec<RecordOutcome>]) 
 
 /// The revisions that lead from the recorded flags of an entity to those that were found: new ones, changed ones,
 /// ones that stand again, and withdrawn ones, which repeat their last standing content.
-fn revise(recorded: &[Flag], found: Vec<Flag>) -> Vec<Flag> {
+pub(crate) fn revise(recorded: &[Flag], found: Vec<Flag>) -> Vec<Flag> {
     let mut recorded: BTreeMap<&str, &Flag> = recorded
         .iter()
         .map(|flag| (flag.flag_id.as_str(), flag))

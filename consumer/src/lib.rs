@@ -6,18 +6,22 @@
 //! committed offsets and Redis's marks are advice: nothing depends on them.
 
 pub mod batch;
+mod bounded;
 mod cache;
 pub mod cluster;
 mod decode;
 mod decoder;
 pub mod deduplicate;
 mod derivation;
+mod deriver;
 pub mod detect;
+mod facts;
 mod headers;
 mod incarnation;
 mod kafka;
 mod opening;
 mod patience;
+mod recall;
 mod recorder;
 pub mod relay;
 pub mod settings;

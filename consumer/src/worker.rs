@@ -16,14 +16,17 @@ use redline_schemas::avro::FLAG_SCHEMA;
 use redline_schemas::registry::{RegistryError, SchemaRegistry};
 use redline_schemas::topics::{Topics, subject};
 use redline_store::sqlx::PgConnection;
-use redline_store::{Class, StoreError, Timeouts, recording_connection, rules};
+use redline_store::{Class, StoreError, Timeouts, recording_connection};
 use tokio::sync::mpsc as channels;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Decoded, RawRecord};
 use crate::cluster::Cluster;
 use crate::decoder::Decoder;
 use crate::deduplicate::Marks;
+use crate::deriver::Deriver;
+use crate::facts::Facts;
 use crate::kafka::{Channels, Command, InFlight, Poller, Request};
 use crate::opening::{Member, open_partitions, watch_kafka};
 use crate::recorder::{Destinations, Errand, Links, RecordError, Recorder};
@@ -86,7 +89,7 @@ where
     /// What somebody has to mend. Services that are away are waited for.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkError> {
         self.settings.check().map_err(WorkError::Setting)?;
-        let Some((flag_schema_id, rules)) = self.prepare(&stop).await? else {
+        let Some(flag_schema_id) = self.prepare(&stop).await? else {
             return Ok(());
         };
         let cluster = Cluster::new(&self.kafka)?;
@@ -98,7 +101,7 @@ where
         let (errands, errands_in) = channels::channel::<Errand>(16);
         let in_flight = Arc::new(InFlight::default());
         let own = self.topics.clone();
-        let topics = [own.rows.as_str(), &own.payouts, &own.orders];
+        let topics = [own.rows.as_str(), &own.payouts, &own.orders, &own.facts];
         let recheck = Duration::from_secs(self.settings.stopped_recheck_seconds);
 
         let member = Member {
@@ -119,16 +122,22 @@ where
             Arc::clone(&in_flight),
             stop.clone(),
         )?;
+        let destinations = Destinations {
+            flagged: self.topics.flagged.clone(),
+            quarantine: self.topics.quarantine.clone(),
+            flag_schema_id,
+        };
+        let deriver = Deriver::new(
+            self.database_url.clone(),
+            self.settings.timeouts(),
+            destinations.clone(),
+            stop.clone(),
+        );
         let recorder = Recorder::new(
             self.database_url,
             self.settings,
             self.marks,
-            rules,
-            Destinations {
-                flagged: self.topics.flagged.clone(),
-                quarantine: self.topics.quarantine.clone(),
-                flag_schema_id,
-            },
+            destinations,
             self.topics,
             Links {
                 commands: commands.clone(),
@@ -153,29 +162,25 @@ where
         ));
         let decoder = Decoder::new(WriterSchemas::new(self.registry), cluster, commands, in_flight);
         let decoding = tokio::spawn(decoder.run(raw_in, decoded));
-        // When recording ends by itself, nothing else goes on.
-        let watched = stop.clone();
-        let recording = tokio::spawn(async move {
-            let result = recording.await;
-            watched.cancel();
-            result
-        });
+        let deriving = tokio::spawn(deriver.run());
+        // When recording or deriving ends by itself, nothing else goes on.
+        let recording = ends_all(recording, stop.clone());
+        let deriving = ends_all(deriving, stop.clone());
         let polling = tokio::task::spawn_blocking(move || poller.run());
-        let ended = |error: tokio::task::JoinError| WorkError::Ended(error.to_string());
+        let ended = |error: JoinError| WorkError::Ended(error.to_string());
         polling.await.map_err(ended)?;
         // What these still wait for, a registry or a broker, is of no use any more: the partitions are given up.
         decoding.abort();
         opening.abort();
         watching.abort();
         recording.await.map_err(ended)?.map_err(ended)??;
+        deriving.await.map_err(ended)?.map_err(ended)??;
         Ok(())
     }
 
-    /// Waits for registry and Postgres, and reads what was migrated; none when told to stop meanwhile.
-    async fn prepare(
-        &self,
-        stop: &CancellationToken,
-    ) -> Result<Option<(u32, redline_domain::rules::RuleBook)>, WorkError> {
+    /// Waits for registry and Postgres, and for what is migrated; answers the schema id of flags, none when told to stop
+    /// meanwhile.
+    async fn prepare(&self, stop: &CancellationToken) -> Result<Option<u32>, WorkError> {
         let flag_schema_id = loop {
             match self
                 .registry
@@ -197,11 +202,9 @@ where
             }
         };
         loop {
-            match load_rules(&self.database_url).await {
-                Ok(book) if book.is_empty() => {
-                    return Err(WorkError::NotMigrated("the first rule set".to_owned()));
-                }
-                Ok(book) => return Ok(Some((flag_schema_id, book))),
+            match has_rules(&self.database_url).await {
+                Ok(false) => return Err(WorkError::NotMigrated("the first rule set".to_owned())),
+                Ok(true) => return Ok(Some(flag_schema_id)),
                 Err(error) if error.is_not_migrated() => {
                     return Err(WorkError::NotMigrated("the database schema".to_owned()));
                 }
@@ -223,9 +226,23 @@ async fn pause(stop: &CancellationToken) -> bool {
     }
 }
 
-async fn load_rules(database_url: &str) -> Result<redline_domain::rules::RuleBook, StoreError> {
+/// A task whose end cancels everything else.
+fn ends_all<T: Send + 'static>(
+    task: JoinHandle<T>,
+    stop: CancellationToken,
+) -> JoinHandle<Result<T, JoinError>> {
+    tokio::spawn(async move {
+        let result = task.await;
+        stop.cancel();
+        result
+    })
+}
+
+async fn has_rules(database_url: &str) -> Result<bool, StoreError> {
     let mut connection: PgConnection =
         recording_connection(database_url, "work", Timeouts::default()).await?;
     redline_store::ensure_event_partitions(&mut connection).await?;
-    rules::load_book(&mut connection).await
+    let mut facts = Facts::default();
+    facts.refresh(&mut connection).await?;
+    Ok(!facts.knowledge.rules().is_empty())
 }

@@ -15,8 +15,9 @@ use redline_consumer::batch::{Assigned, Batch, Body, Decoded, Part, Sighting};
 use redline_consumer::detect::Detection;
 use redline_domain::change::Change;
 use redline_domain::entity::Standing;
+use redline_domain::facts::Knowledge;
 use redline_domain::finding::{Ledger, Place};
-use redline_domain::rules::{RuleBook, RuleSet};
+use redline_schemas::fact::Fact;
 use redline_schemas::flag::Flag;
 use redline_schemas::{ContentHash, EntityKey, Event, EventKind, Timestamp};
 use redline_store::entities::Entity;
@@ -33,12 +34,13 @@ editors = ["*@example.com"]
 USD = { medium = "2", high = "4" }
 "#;
 
-fn rules() -> RuleBook {
-    RuleBook::new(vec![(
-        Timestamp::FIRST,
-        "rules".into(),
-        Arc::new(RuleSet::parse(RULES).expect("rules")),
-    )])
+fn knowledge() -> Knowledge {
+    let mut knowledge = Knowledge::default();
+    let rules = Fact::rules("rules", 0, Timestamp::FIRST, "test", RULES);
+    knowledge
+        .take(&rules, ContentHash::of(RULES.as_bytes()))
+        .expect("rules");
+    knowledge
 }
 
 /// One random version of one of a few rows.
@@ -106,9 +108,9 @@ struct Store {
 
 impl Store {
     /// Detects and records one batch, as the worker does.
-    fn take(&mut self, batch: &Batch<Decoded>, places: &HashMap<i64, Place>, rules: &RuleBook) {
+    fn take(&mut self, batch: &Batch<Decoded>, places: &HashMap<i64, Place>, knowledge: &Knowledge) {
         let known: HashMap<EntityKey, Entity> = self.entities.clone();
-        let mut detection = Detection::begin(batch, known.clone(), |_| false, rules);
+        let mut detection = Detection::begin(batch, known.clone(), HashMap::new(), |_| false, knowledge);
         let needed: BTreeSet<i64> = detection.needs_histories_of().into_iter().collect();
         for (key, _) in known.iter().filter(|(_, entity)| needed.contains(&entity.entity)) {
             for flag in self.flags.get(key).into_iter().flat_map(BTreeMap::values) {
@@ -212,7 +214,7 @@ impl Store {
 
 /// Records events in this order, in batches of this size, spread over partitions.
 fn record(events: &[Event], batch_size: usize, partitions: usize) -> Store {
-    let rules = rules();
+    let knowledge = knowledge();
     let assigned: Vec<Arc<Assigned>> = (0..partitions)
         .map(|partition| {
             let partition = i32::try_from(partition).expect("few partitions");
@@ -261,7 +263,7 @@ fn record(events: &[Event], batch_size: usize, partitions: usize) -> Store {
                 body: Body::Event(Box::new(sighting)),
             });
         }
-        store.take(&parts, &places, &rules);
+        store.take(&parts, &places, &knowledge);
     }
     store
 }

@@ -41,6 +41,18 @@ pub async fn lock(connection: &mut PgConnection, keys: &[&EntityKey]) -> Result<
     Ok(())
 }
 
+/// Locks entities by their numbers until the transaction ends, in their order.
+///
+/// # Errors
+/// When Postgres cannot be reached, or a lock is not to be had in time.
+pub async fn lock_numbers(connection: &mut PgConnection, entities: &[i64]) -> Result<(), StoreError> {
+    sqlx::query("select from redline.entities where entity = any($1) order by entity for no key update")
+        .bind(entities)
+        .fetch_all(connection)
+        .await?;
+    Ok(())
+}
+
 /// Loads those of the entities that are recorded, in one query.
 ///
 /// # Errors
@@ -54,7 +66,7 @@ pub async fn load(
     }
     let rows = sqlx::query(
         "select e.entity, e.entity_type, e.source, e.entity_id, e.revision, e.version, e.content_hash,
-            e.observed_at, e.baseline, e.baseline_observed_at, e.previous, e.deleted
+            e.observed_at, e.baseline, e.baseline_observed_at, e.previous, e.deleted, e.reach
          from unnest($1::text[], $2::text[], $3::text[]) k (entity_type, source, entity_id)
          join redline.entities e using (entity_type, source, entity_id)",
     )
@@ -96,6 +108,7 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
         latest: Some(latest),
         baseline,
         deleted: row.try_get("deleted")?,
+        reach: time(row, "reach")?,
         previous,
         reach: None,
     };

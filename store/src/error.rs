@@ -18,6 +18,9 @@ pub enum StoreError {
     /// An entity changed since it was read. The batch is detected again.
     #[error("an entity was changed by another writer since it was read")]
     EntityChanged,
+    /// Facts were recorded since the batch was judged. The batch is judged again under them.
+    #[error("facts were recorded since this batch was judged")]
+    FactsChanged,
     /// Something recorded cannot be read back.
     #[error("the record of {what} is damaged: {reason}")]
     Damaged {
@@ -44,7 +47,7 @@ impl StoreError {
     /// Whether another writer came first: nothing is wrong, and the batch is detected again.
     pub fn is_disturbance(&self) -> bool {
         match self {
-            Self::EntityChanged => true,
+            Self::EntityChanged | Self::FactsChanged => true,
             // Serialization failure, deadlock.
             Self::Database(sqlx::Error::Database(error)) => {
                 matches!(error.code().as_deref(), Some("40001" | "40P01"))
@@ -70,7 +73,7 @@ impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::PositionMoved | Self::EntityChanged | Self::Silent => Class::TryAgain,
+            Self::PositionMoved | Self::EntityChanged | Self::FactsChanged | Self::Silent => Class::TryAgain,
             Self::Damaged { .. } | Self::Refused(_) | Self::Migration(_) => Class::Stop,
             Self::Database(error) => class_of(error),
         }

@@ -8,7 +8,7 @@ use crate::entities::time;
 use crate::error::StoreError;
 use crate::types::Timestamptz;
 
-/// Loads the latest revision of every flag about the entities, each with its entity.
+/// Loads the latest revision of every flag that follows from the entities alone, each with its entity.
 ///
 /// # Errors
 /// When Postgres cannot be reached, or the record is damaged.
@@ -21,9 +21,32 @@ pub async fn load(connection: &mut PgConnection, entities: &[i64]) -> Result<Vec
             before, after, impact::text as impact, currency, score, editor, modified_at, period, legal_entity, link,
             reason, details::text as details, rules_hash, position_topic, position_incarnation,
             position_partition, position_offset, entity
-         from redline.flags where entity = any($1)",
+         from redline.flags where entity = any($1) and state_key is null",
     )
     .bind(entities)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("entity")?, read_flag(row)?)))
+        .collect()
+}
+
+/// Loads the latest revision of every flag that follows from a state key.
+///
+/// # Errors
+/// When Postgres cannot be reached, or the record is damaged.
+pub async fn load_of_state(
+    connection: &mut PgConnection,
+    state_key: &str,
+) -> Result<Vec<(i64, Flag)>, StoreError> {
+    let rows = sqlx::query(
+        "select flag_id, revision, status, kind, risk, entity_type, source, entity_id, version, \"column\",
+            before, after, impact::text as impact, currency, score, editor, modified_at, period, legal_entity, link,
+            reason, details::text as details, rules_hash, position_topic, position_incarnation,
+            position_partition, position_offset, entity
+         from redline.flags where state_key = $1",
+    )
+    .bind(state_key)
     .fetch_all(connection)
     .await?;
     rows.iter()
@@ -76,13 +99,15 @@ fn read_flag(row: &PgRow) -> Result<Flag, StoreError> {
     })
 }
 
-/// Writes flags and their revisions. A flag's revision must be the one after the recorded one.
+/// Writes flags and their revisions, those of a state key with it. A flag's revision must be the one after the recorded
+/// one.
 ///
 /// # Errors
 /// When Postgres cannot be reached, or another writer revised a flag.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     flags: &[(i64, &Flag)],
+    state_key: Option<&str>,
     recorded_at: Timestamptz,
 ) -> Result<(), StoreError> {
     if flags.is_empty() {
@@ -98,7 +123,7 @@ pub(crate) async fn write(
             (f->>'modified_at')::timestamptz, f->>'period', f->>'legal_entity', f->>'link', f->>'reason',
             coalesce(f->'details', '{}'), f->>'rules_hash', f->'position'->>'topic',
             f->'position'->>'incarnation', (f->'position'->>'partition')::int,
-            (f->'position'->>'offset')::bigint, entity, $3, $3
+            (f->'position'->>'offset')::bigint, entity, $3, $3, $4
          from (select json::jsonb as f, entity from unnest($1::text[], $2::bigint[]) u (json, entity)
             offset 0) flag -- `offset 0`: the JSON is read once a flag, not once a field
          on conflict (flag_id) do update set revision = excluded.revision, status = excluded.status,
@@ -115,6 +140,7 @@ pub(crate) async fn write(
     .bind(&json)
     .bind(&entities)
     .bind(recorded_at)
+    .bind(state_key)
     .execute(&mut *connection)
     .await?;
     if written.rows_affected() != flags.len() as u64 {

@@ -3,17 +3,22 @@
 //! The promise kept here: an event takes effect exactly once. Position and effects move in one transaction, the
 //! position by compare-and-set, and so does every entity that the transaction read.
 
+pub mod contributions;
 mod copy;
+pub mod dirty;
 pub mod entities;
 pub mod error;
+pub mod facts;
 pub mod flags;
 pub mod history;
 pub mod keys;
 pub mod outbox;
 pub mod positions;
 pub mod quarantine;
+pub mod quiet;
 pub mod record;
 pub mod recorded_rules;
+pub mod reference;
 pub mod rules;
 pub mod types;
 

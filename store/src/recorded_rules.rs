@@ -25,8 +25,7 @@ pub struct RecordedRules {
 /// When Postgres cannot be reached.
 pub async fn list(pool: &PgPool) -> Result<Vec<RecordedRules>, StoreError> {
     let rows = sqlx::query(
-        "select id, version, content_hash, effective_at, recorded_by, text,
-            row_number() over (partition by id order by version desc, content_hash desc) = 1 as stands
+        "select id, version, content_hash, effective_at, recorded_by, text, standing
          from redline.facts where kind = 'rules' order by effective_at, id collate \"C\", version, content_hash",
     )
     .fetch_all(pool)
@@ -48,7 +47,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<RecordedRules>, StoreError> {
                     text.unwrap_or_default(),
                 ),
                 hash: content_hash(row.try_get("content_hash")?)?,
-                stands: row.try_get("stands")?,
+                stands: row.try_get("standing")?,
             })
         })
         .collect()

@@ -1,11 +1,8 @@
-//! Rule sets: facts of kind `rules`, and the book of those in force.
+//! The first rules, which no topic brings.
 
-use std::sync::Arc;
-
-use redline_domain::rules::{RuleBook, RuleSet};
 use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, Timestamp};
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::PgPool;
 
 use crate::error::StoreError;
 use crate::types::Timestamptz;
@@ -35,34 +32,4 @@ pub async fn record_first(pool: &PgPool, text: &str) -> Result<bool, StoreError>
     .execute(pool)
     .await?;
     Ok(recorded.rows_affected() > 0)
-}
-
-/// The rule sets in force: of each id the highest version, of contents at one version the greatest hash.
-///
-/// # Errors
-/// When Postgres cannot be reached, or a recorded rule file cannot be read.
-pub async fn load_book(connection: &mut PgConnection) -> Result<RuleBook, StoreError> {
-    let rows = sqlx::query(
-        "select distinct on (id) id, effective_at, text from redline.facts where kind = 'rules'
-         order by id, version desc, content_hash desc",
-    )
-    .fetch_all(connection)
-    .await?;
-    let sets = rows
-        .iter()
-        .map(|row| {
-            let id: String = row.try_get("id")?;
-            let text: &str = row.try_get("text")?;
-            let set = RuleSet::parse(text).map_err(|error| StoreError::Damaged {
-                what: format!("rules {id}"),
-                reason: error.to_string(),
-            })?;
-            Ok((
-                row.try_get::<Timestamptz, _>("effective_at")?.0,
-                id,
-                Arc::new(set),
-            ))
-        })
-        .collect::<Result<_, StoreError>>()?;
-    Ok(RuleBook::new(sets))
 }

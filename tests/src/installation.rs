@@ -306,10 +306,21 @@ impl Installation {
         until("every record is recorded", limit, async || self.recorded().await).await;
     }
 
-    /// Waits until every record of the input topics is recorded and the outbox is empty.
+    /// Waits until every record of the input topics is recorded, nothing has to be derived again and the outbox is empty.
     pub async fn wait_quiet(&self, limit: Duration) {
         until("it is quiet", limit, async || {
             self.recorded().await?;
+            let dirty = self
+                .count(
+                    "select (select count(*) from redline.dirty_entities)
+                        + (select count(*) from redline.state_keys where dirty_since is not null)",
+                )
+                .await;
+            if dirty > 0 {
+                return Err(format!(
+                    "{dirty} entities and state keys have to be derived again"
+                ));
+            }
             let waiting = self.count("select count(*) from redline.outbox").await;
             if waiting > 0 {
                 return Err(format!("{waiting} messages wait in the outbox"));

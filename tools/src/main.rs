@@ -12,7 +12,9 @@ use redline_store::keys::KeyError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{bench, collect, ingest, key, migrate, position, quarantine, relay, rules, work};
+use crate::commands::{
+    bench, collect, doctor, ingest, key, migrate, position, quarantine, relay, rules, work,
+};
 use crate::settings::Settings;
 
 /// Change detection for money: from producers over Kafka to flags, counted once.
@@ -55,6 +57,19 @@ enum Command {
     /// Rule files, and the rules in force.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// How the installation is.
+    #[command(after_help = "Example: redline doctor --quiet --wait 60")]
+    Doctor {
+        /// Whether everything that Kafka has is recorded, judged under all facts and published; exit 3 when it is not.
+        #[arg(long, required = true)]
+        quiet: bool,
+        /// Wait for it so many seconds at most.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        wait: u32,
+        /// The result as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
@@ -256,6 +271,10 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Key(KeyCommand::List { json }) => key::list(&settings, json).await?,
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
         Command::Rules(command) => return rules::run(command, &settings).await,
+        Command::Doctor { quiet: _, wait, json } => {
+            let wait = std::time::Duration::from_secs(wait.into());
+            return Ok(found(doctor::quiet(&settings, wait, json).await?));
+        }
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)

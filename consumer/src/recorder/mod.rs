@@ -13,24 +13,27 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use redline_domain::rules::RuleBook;
-use redline_schemas::{ContentHash, EntityKey};
+use redline_schemas::{ContentHash, EntityKey, EventKind};
 use redline_store::entities::{self, Entity, Probable};
+use redline_store::facts;
 use redline_store::positions::{self, KafkaPartition};
 use redline_store::record::record;
 use redline_store::sqlx::{Connection, PgConnection};
-use redline_store::{Class, StoreError, flags, history, recording_connection};
+use redline_store::{Class, StoreError, recording_connection};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::recording::recording;
-pub(crate) use self::recording::{ORIGINAL_PREFIX, REASON_HEADER};
+pub(crate) use self::recording::{ORIGINAL_PREFIX, REASON_HEADER, flag_messages};
 use crate::batch::{Assigned, Batch, Body, Decoded};
+use crate::bounded::bounded;
 use crate::cache::EntityCache;
 use crate::deduplicate::Marks;
 use crate::detect::{Detected, Detection, Slot, sightings};
+use crate::facts::Facts;
 use crate::kafka::{Command, InFlight, TopicPartition};
+use crate::recall::recall;
 use crate::settings::WorkSettings;
 
 /// Why recording ended before it was told to.
@@ -80,8 +83,6 @@ pub struct Links {
 
 /// How long a new connection may take to be made the owner of what the old one owned.
 const RECLAIM_LIMIT: Duration = Duration::from_secs(10);
-/// How long what is under way may go on after the worker was told to stop.
-const STOP_GRACE: Duration = Duration::from_secs(7);
 
 /// The one who records.
 pub struct Recorder<M> {
@@ -91,7 +92,9 @@ pub struct Recorder<M> {
     connection: Option<PgConnection>,
     marks: M,
     cache: EntityCache,
-    rules: RuleBook,
+    facts: Facts,
+    /// Whether facts were recorded that are not known here; at first, and after a batch was judged under older ones.
+    facts_are_old: bool,
     destinations: Destinations,
     topics: redline_schemas::topics::Topics,
     links: Links,
@@ -105,7 +108,6 @@ impl<M: Marks> Recorder<M> {
         database_url: String,
         settings: WorkSettings,
         marks: M,
-        rules: RuleBook,
         destinations: Destinations,
         topics: redline_schemas::topics::Topics,
         links: Links,
@@ -118,7 +120,8 @@ impl<M: Marks> Recorder<M> {
             database_url,
             settings,
             marks,
-            rules,
+            facts: Facts::default(),
+            facts_are_old: true,
             destinations,
             topics,
             links,
@@ -200,6 +203,7 @@ impl<M: Marks> Recorder<M> {
                 }
                 Err(RecordError::Store(error)) if error.is_disturbance() => {
                     disturbances += 1;
+                    self.facts_are_old = true;
                     if disturbances >= MOST_DISTURBANCES {
                         return Err(RecordError::NeverUndisturbed(disturbances));
                     }
@@ -302,6 +306,13 @@ impl<M: Marks> Recorder<M> {
     ) -> Result<(), RecordError> {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         let keys: BTreeSet<&EntityKey> = sightings(batch).map(|(_, sighting)| &sighting.key).collect();
+        // Facts before entities, as everybody does: whoever brings facts holds them alone.
+        let brings_facts = keys.iter().any(|key| key.kind == EventKind::Fact);
+        if brings_facts {
+            facts::hold_alone(&mut transaction).await?;
+        } else {
+            facts::hold(&mut transaction).await?;
+        }
         entities::lock(&mut transaction, &keys.into_iter().collect::<Vec<_>>()).await?;
         self.attempt(&mut transaction, batch, hints).await?;
         Ok(transaction.commit().await.map_err(StoreError::from)?)
@@ -314,22 +325,29 @@ impl<M: Marks> Recorder<M> {
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
     ) -> Result<(), RecordError> {
+        if self.facts_are_old {
+            self.facts.refresh(connection).await?;
+            self.facts_are_old = false;
+        }
         let confirmed = confirm(connection, batch, hints).await?;
         let known = self.load(connection, batch, &confirmed).await?;
         let keys: HashMap<i64, EntityKey> = known
             .iter()
             .map(|(key, entity)| (entity.entity, key.clone()))
             .collect();
-        let rules = self.rules.clone();
-        let mut detection = Detection::begin(batch, known, |slot| confirmed.contains(&slot), &rules);
+        let about = sightings(batch).map(|(_, sighting)| &sighting.key);
+        let approvals = self.facts.approvals(connection, about).await?;
+        let is_confirmed = |slot| confirmed.contains(&slot);
+        let mut detection = Detection::begin(batch, known, approvals, is_confirmed, &self.facts.knowledge);
         recall(connection, &mut detection, &keys).await?;
         let Detected {
             entities,
             untouched,
             outcomes,
         } = detection.finish();
-        let recording = recording(&self.destinations, &self.rules, batch, entities, outcomes)?;
+        let recording = recording(&self.destinations, &self.facts, batch, entities, outcomes)?;
         let numbers = record(connection, &recording).await?;
+        self.facts_are_old = !recording.facts.is_empty();
         for (key, entity) in untouched {
             self.cache.insert(key, entity);
         }
@@ -373,19 +391,6 @@ impl<M: Marks> Recorder<M> {
     }
 }
 
-/// What a future answers within a limit, and soon after the worker was told to stop; none when it takes longer.
-async fn bounded<T>(limit: Duration, stop: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
-    let stopped = async {
-        stop.cancelled().await;
-        tokio::time::sleep(STOP_GRACE).await;
-    };
-    tokio::select! {
-        answer = future => Some(answer),
-        () = tokio::time::sleep(limit) => None,
-        () = stopped => None,
-    }
-}
-
 /// Of the contents that Redis has seen, those that Postgres accepted.
 async fn confirm(
     connection: &mut PgConnection,
@@ -412,24 +417,6 @@ async fn confirm(
         .filter(|(_, confirmed)| *confirmed)
         .map(|(slot, _)| slot)
         .collect())
-}
-
-/// Recalls the histories and flags of the entities that are derived again.
-async fn recall(
-    connection: &mut PgConnection,
-    detection: &mut Detection<'_>,
-    keys: &HashMap<i64, EntityKey>,
-) -> Result<(), StoreError> {
-    let numbers = detection.needs_histories_of();
-    for (entity, flag) in flags::load(connection, &numbers).await? {
-        if let Some(key) = keys.get(&entity) {
-            detection.recall_flag(key, flag);
-        }
-    }
-    history::recall(connection, &numbers, |key, accepted| {
-        detection.recall(key, accepted)
-    })
-    .await
 }
 
 /// The contents of a batch, in order.

@@ -7,8 +7,9 @@ use redline_domain::finding::Ledger;
 use redline_store::Class;
 use redline_store::positions::{self, KafkaPartition, Opened, Stopped};
 
-use super::{Errand, RecordError, Recorder, bounded};
+use super::{Errand, RecordError, Recorder};
 use crate::batch::Assigned;
+use crate::bounded::bounded;
 use crate::deduplicate::Marks;
 use crate::kafka::{Command, TopicPartition};
 

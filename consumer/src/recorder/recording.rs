@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use redline_domain::finding::Ledger;
-use redline_domain::rules::RuleBook;
 use redline_schemas::Timestamp;
 use redline_schemas::avro::{SCHEMAS, encode};
+use redline_schemas::flag::Flag;
 use redline_store::outbox::Message;
 use redline_store::quarantine::Quarantined;
 use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording};
 
 use super::{Destinations, RecordError};
 use crate::batch::{Batch, Body, Decoded, Refusal};
+use crate::facts::Facts;
 use crate::sums;
 
 /// The header of quarantined records that says why.
@@ -22,24 +23,20 @@ pub(crate) const ORIGINAL_PREFIX: &str = "original-";
 /// Everything that the batch brings about.
 pub(super) fn recording(
     destinations: &Destinations,
-    rules: &RuleBook,
+    facts: &Facts,
     batch: &Batch<Decoded>,
     entities: Vec<EntityUpdate>,
     outcomes: Vec<Vec<RecordOutcome>>,
 ) -> Result<Recording, RecordError> {
+    let (brought, touched) = facts.brought(&entities)?;
     let mut recording = Recording {
+        messages: flag_messages(destinations, entities.iter().flat_map(|update| &update.flags))?,
         entities,
+        generation: facts.generation,
+        facts: brought,
+        touched,
         ..Recording::default()
     };
-    for flag in recording.entities.iter().flat_map(|update| &update.flags) {
-        let value = encode(&SCHEMAS.flag, destinations.flag_schema_id, flag).map_err(RecordError::Encode)?;
-        recording.messages.push(Message {
-            topic: destinations.flagged.clone(),
-            key: Some(flag.key().into_bytes()),
-            value: Some(value),
-            headers: Vec::new(),
-        });
-    }
     for (part, records) in batch.iter().zip(outcomes) {
         for decoded in &part.records {
             if let Body::Refused(refusal) = &decoded.body {
@@ -59,11 +56,29 @@ pub(super) fn recording(
             from: part.from,
             to: part.to,
             watermark: watermark(&part.records, &records),
-            sums: sums::of_range(&part.records, &records, rules),
+            sums: sums::of_range(&part.records, &records, facts.knowledge.rules()),
             records,
         });
     }
     Ok(recording)
+}
+
+/// What the relay publishes of flags.
+pub(crate) fn flag_messages<'f>(
+    destinations: &Destinations,
+    flags: impl Iterator<Item = &'f Flag>,
+) -> Result<Vec<Message>, RecordError> {
+    flags
+        .map(|flag| {
+            let value = encode(&SCHEMAS.flag, destinations.flag_schema_id, flag);
+            Ok(Message {
+                topic: destinations.flagged.clone(),
+                key: Some(flag.key().into_bytes()),
+                value: Some(value.map_err(RecordError::Encode)?),
+                headers: Vec::new(),
+            })
+        })
+        .collect()
 }
 
 /// The original bytes under the original key, with reason and position as headers.

@@ -19,6 +19,7 @@ struct EntityColumns {
     baseline_observed_at: Vec<Option<Timestamptz>>,
     previous: Vec<Option<String>>,
     deleted: Vec<bool>,
+    reach: Vec<Option<Timestamptz>>,
 }
 
 impl EntityColumns {
@@ -63,6 +64,10 @@ impl EntityColumns {
                 })
                 .collect(),
             deleted: updates.iter().map(|update| update.state.deleted).collect(),
+            reach: updates
+                .iter()
+                .map(|update| optional_time(update.state.reach))
+                .collect(),
         }
     }
 }
@@ -94,12 +99,13 @@ async fn insert_entities(
     let columns = EntityColumns::of(updates);
     let rows = sqlx::query(
         "insert into redline.entities (entity_type, source, entity_id, revision, version, content_hash, observed_at,
-            baseline, baseline_observed_at, previous, deleted)
+            baseline, baseline_observed_at, previous, deleted, reach)
          select entity_type, source, entity_id, 1, version, content_hash, observed_at, baseline,
-            baseline_observed_at, previous, deleted
+            baseline_observed_at, previous, deleted, reach
          from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[], $7::text[],
-            $8::timestamptz[], $9::text[], $10::boolean[]) with ordinality u (entity_type, source, entity_id, version,
-            content_hash, observed_at, baseline, baseline_observed_at, previous, deleted, ordinality)
+            $8::timestamptz[], $9::text[], $10::boolean[], $11::timestamptz[]) with ordinality u (entity_type, source,
+            entity_id, version, content_hash, observed_at, baseline, baseline_observed_at, previous, deleted, reach,
+            ordinality)
          order by ordinality on conflict do nothing returning entity, entity_type, source, entity_id",
     )
     .bind(updates.iter().map(|update| update.key.kind.entity_type()).collect::<Vec<_>>())
@@ -112,6 +118,7 @@ async fn insert_entities(
     .bind(columns.baseline_observed_at)
     .bind(columns.previous)
     .bind(columns.deleted)
+    .bind(columns.reach)
     .fetch_all(connection)
     .await?;
     if rows.len() != updates.len() {
@@ -133,10 +140,11 @@ async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate
     let updated = sqlx::query(
         "update redline.entities e set revision = u.revision + 1, version = u.version,
             content_hash = u.content_hash, observed_at = u.observed_at, baseline = u.baseline,
-            baseline_observed_at = u.baseline_observed_at, previous = u.previous, deleted = u.deleted
+            baseline_observed_at = u.baseline_observed_at, previous = u.previous, deleted = u.deleted,
+            reach = u.reach
          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::timestamptz[], $6::text[],
-            $7::timestamptz[], $8::text[], $9::boolean[]) u (entity, revision, version, content_hash, observed_at,
-            baseline, baseline_observed_at, previous, deleted)
+            $7::timestamptz[], $8::text[], $9::boolean[], $10::timestamptz[]) u (entity, revision, version, content_hash,
+            observed_at, baseline, baseline_observed_at, previous, deleted, reach)
          where e.entity = u.entity and e.revision = u.revision",
     )
     .bind(updates.iter().map(|update| update.entity).collect::<Vec<_>>())
@@ -148,6 +156,7 @@ async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate
     .bind(columns.baseline_observed_at)
     .bind(columns.previous)
     .bind(columns.deleted)
+    .bind(columns.reach)
     .execute(connection)
     .await?;
     if updated.rows_affected() != updates.len() as u64 {

@@ -1,8 +1,8 @@
 //! The recording transaction: everything that one batch brings about, or nothing.
 //!
-//! Order inside: the positions first, by compare-and-set, which ends a zombie at once; then the entities in the
-//! order of their keys, by compare-and-set of their revisions; then what hangs on them. Rows that are known to
-//! be new go in by COPY.
+//! Order inside: facts are held as they are, or alone by whoever records some; then the positions, by compare-and-set,
+//! which ends a zombie at once; then state keys, sorted; then the entities in the order of their keys, by
+//! compare-and-set of their revisions; then what hangs on them. Rows that are known to be new go in by COPY.
 
 mod entities;
 mod recording;
@@ -19,29 +19,25 @@ pub use self::recording::{
 use self::totals::write_totals;
 use self::versions::{copy_events, copy_versions, lower_observations, write_changes};
 use crate::error::StoreError;
+use crate::outbox::Message;
 use crate::types::{Timestamptz, optional_time};
-use crate::{flags, outbox, quarantine};
+use crate::{contributions, dirty, facts, flags, outbox, quarantine};
 
 /// Records a batch. Answers the numbers of the entities, in their order in the recording.
 ///
 /// # Errors
-/// [`StoreError::PositionMoved`] and [`StoreError::EntityChanged`] say that nothing was recorded; so does every
+/// [`StoreError::PositionMoved`], [`StoreError::EntityChanged`] and [`StoreError::FactsChanged`] say that nothing was recorded; so does every
 /// other error except a lost connection during the commit, after which the position tells.
 pub async fn record(connection: &mut PgConnection, recording: &Recording) -> Result<Vec<i64>, StoreError> {
     let mut transaction = connection.begin().await?;
-    let recorded_at = move_positions(&mut transaction, &recording.ranges).await?;
-    let entities = write_entities(&mut transaction, &recording.entities).await?;
-    copy_versions(&mut transaction, &recording.entities, &entities, recorded_at).await?;
-    copy_events(&mut transaction, &recording.entities, &entities, recorded_at).await?;
-    lower_observations(&mut transaction, &recording.entities, &entities).await?;
-    write_changes(&mut transaction, &recording.entities, &entities).await?;
-    let new_flags: Vec<(i64, &Flag)> = recording
-        .entities
-        .iter()
-        .zip(&entities)
-        .flat_map(|(update, entity)| update.flags.iter().map(|flag| (*entity, flag)))
-        .collect();
-    flags::write(&mut transaction, &new_flags, recorded_at).await?;
+    if recording.facts.is_empty() {
+        facts::hold(&mut transaction).await?;
+    } else {
+        facts::hold_alone(&mut transaction).await?;
+    }
+    let recorded_at = move_positions(&mut transaction, recording).await?;
+    let entities = write_findings(&mut transaction, &recording.entities, recorded_at).await?;
+    write_facts(&mut transaction, recording, recorded_at).await?;
     quarantine::add(&mut transaction, &recording.quarantined).await?;
     // After the entities are locked, so that the numbers of one entity follow its commits.
     outbox::add(&mut transaction, &recording.messages).await?;
@@ -50,14 +46,94 @@ pub async fn record(connection: &mut PgConnection, recording: &Recording) -> Res
     Ok(entities)
 }
 
-async fn move_positions(connection: &mut PgConnection, ranges: &[Range]) -> Result<Timestamptz, StoreError> {
+/// Records what entities that were derived again come to, within the caller's transaction, which holds facts.
+///
+/// # Errors
+/// [`StoreError::EntityChanged`] says that another writer came first; the transaction is then of no use.
+pub async fn record_derived(
+    transaction: &mut PgConnection,
+    updates: &[EntityUpdate],
+    messages: &[Message],
+) -> Result<(), StoreError> {
+    let recorded_at: Timestamptz = sqlx::query_scalar("select now()")
+        .fetch_one(&mut *transaction)
+        .await?;
+    write_findings(transaction, updates, recorded_at).await?;
+    outbox::add(transaction, messages).await
+}
+
+/// Records what a state key comes to, within the caller's transaction, which holds facts and the key: the revisions of its
+/// flags, each with the number of its entity.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn record_state(
+    transaction: &mut PgConnection,
+    state_key: &str,
+    flags: &[(i64, Flag)],
+    messages: &[Message],
+) -> Result<(), StoreError> {
+    if flags.is_empty() {
+        return Ok(());
+    }
+    let entities: Vec<i64> = flags.iter().map(|(entity, _)| *entity).collect();
+    crate::entities::lock_numbers(transaction, &entities).await?;
+    let recorded_at: Timestamptz = sqlx::query_scalar("select now()")
+        .fetch_one(&mut *transaction)
+        .await?;
+    let flags: Vec<(i64, &Flag)> = flags.iter().map(|(entity, flag)| (*entity, flag)).collect();
+    flags::write(transaction, &flags, Some(state_key), recorded_at).await?;
+    outbox::add(transaction, messages).await
+}
+
+/// Writes entities and all that hangs on them; answers their numbers.
+async fn write_findings(
+    transaction: &mut PgConnection,
+    updates: &[EntityUpdate],
+    recorded_at: Timestamptz,
+) -> Result<Vec<i64>, StoreError> {
+    let state_keys = contributions::lock(transaction, updates).await?;
+    let entities = write_entities(transaction, updates).await?;
+    copy_versions(transaction, updates, &entities, recorded_at).await?;
+    copy_events(transaction, updates, &entities, recorded_at).await?;
+    lower_observations(transaction, updates, &entities).await?;
+    write_changes(transaction, updates, &entities).await?;
+    contributions::write(transaction, updates, &entities, &state_keys).await?;
+    let flags: Vec<(i64, &Flag)> = updates
+        .iter()
+        .zip(&entities)
+        .flat_map(|(update, entity)| update.flags.iter().map(|flag| (*entity, flag)))
+        .collect();
+    flags::write(transaction, &flags, None, recorded_at).await?;
+    Ok(entities)
+}
+
+/// Records facts and marks what they touch, this recording's own entities as well: those were judged without them.
+async fn write_facts(
+    transaction: &mut PgConnection,
+    recording: &Recording,
+    recorded_at: Timestamptz,
+) -> Result<(), StoreError> {
+    if recording.facts.is_empty() {
+        return Ok(());
+    }
+    facts::record(transaction, &recording.facts, recording.generation, recorded_at).await?;
+    dirty::mark_sources(transaction, &recording.touched).await?;
+    dirty::mark_approved(transaction, &recording.facts).await
+}
+
+async fn move_positions(
+    connection: &mut PgConnection,
+    recording: &Recording,
+) -> Result<Timestamptz, StoreError> {
+    let ranges = &recording.ranges;
     let moved = sqlx::query(
         "update redline.positions p set next_offset = u.next_offset, updated_at = now(),
             watermark = greatest(p.watermark, u.watermark)
          from unnest($1::int[], $2::bigint[], $3::bigint[], $4::timestamptz[])
             u (position_id, first_offset, next_offset, watermark)
          where p.position_id = u.position_id and p.next_offset = u.first_offset and p.superseded_at is null
-         returning now() as now",
+         returning now() as now, (select generation from redline.knowledge) as generation",
     )
     .bind(ranges.iter().map(|range| range.position_id).collect::<Vec<_>>())
     .bind(ranges.iter().map(|range| range.from).collect::<Vec<_>>())
@@ -71,7 +147,10 @@ async fn move_positions(connection: &mut PgConnection, ranges: &[Range]) -> Resu
     .fetch_all(connection)
     .await?;
     match moved.first() {
-        Some(row) if moved.len() == ranges.len() => Ok(row.try_get("now")?),
+        Some(row) if moved.len() == ranges.len() => match row.try_get::<i64, _>("generation")? {
+            generation if generation == recording.generation => Ok(row.try_get("now")?),
+            _ => Err(StoreError::FactsChanged),
+        },
         _ => Err(StoreError::PositionMoved),
     }
 }

@@ -7,9 +7,11 @@ use ethnum::I256;
 use redline_domain::change::Change;
 use redline_domain::entity::EntityState;
 use redline_domain::finding::Ledger;
+use redline_domain::natural_key::Contribution;
 use redline_schemas::flag::Flag;
 use redline_schemas::{ContentHash, EntityKey, Timestamp};
 
+use crate::facts::NewFact;
 use crate::outbox::Message;
 use crate::quarantine::Quarantined;
 
@@ -106,6 +108,9 @@ pub struct EntityUpdate {
     pub derived_again: bool,
     /// New revisions of flags.
     pub flags: Vec<Flag>,
+    /// What the entity contributes to state that crosses entities; where it was derived again, instead of all that is
+    /// recorded of it.
+    pub contributions: Vec<Contribution>,
 }
 
 /// A version whose content was accepted.
@@ -138,4 +143,10 @@ pub struct Recording {
     pub quarantined: Vec<Quarantined>,
     /// What the relay has to publish.
     pub messages: Vec<Message>,
+    /// The generation of facts under which all this was judged.
+    pub generation: i64,
+    /// Facts that are new.
+    pub facts: Vec<NewFact>,
+    /// Sources whose rows they touch, each from an instant on.
+    pub touched: BTreeMap<String, Timestamp>,
 }

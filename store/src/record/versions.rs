@@ -141,7 +141,7 @@ pub(super) async fn write_changes(
             .execute(&mut *connection)
             .await?;
     }
-    let mut buffer = CopyBuffer::new(15, 16 * 1024);
+    let mut buffer = CopyBuffer::new(17, 16 * 1024);
     for (update, entity) in updates.iter().zip(entities) {
         for change in &update.changes {
             buffer
@@ -160,14 +160,16 @@ pub(super) async fn write_changes(
                 .optional_text(change.editor.as_deref())
                 .field(Some(&time_bytes(change.modified_at)))
                 .text(change.attribution.word())
-                .text(change.timing.word());
+                .text(change.timing.word())
+                .field(Some(&[u8::from(change.authorised)]))
+                .optional_text(change.approval.as_deref());
         }
     }
     buffer
         .send(
             connection,
             "copy redline.changes (entity, entity_type, source, entity_id, version, column_name, before, after,
-                impact, currency, risk, editor, modified_at, attribution, timing) from stdin (format binary)",
+                impact, currency, risk, editor, modified_at, attribution, timing, authorised, approval) from stdin (format binary)",
         )
         .await?;
     Ok(())

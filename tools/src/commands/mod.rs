@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 pub(crate) mod bench;
 pub(crate) mod collect;
+pub(crate) mod doctor;
 pub(crate) mod ingest;
 pub(crate) mod key;
 pub(crate) mod migrate;

@@ -107,6 +107,7 @@ fn add(
         changes: Vec::new(),
         derived_again: false,
         flags: Vec::new(),
+        contributions: Vec::new(),
     });
     update.state.latest = Some(Latest {
         version,

@@ -1,0 +1,52 @@
+//! Whether everything that was read has come to its end: recorded, derived again where facts touched it, published.
+
+use std::collections::HashMap;
+
+use sqlx::{Connection, PgConnection, Row};
+
+use crate::dirty::{self, Dirty};
+use crate::error::StoreError;
+
+/// What is recorded and what is still to be done, as of one instant.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The next offset of every partition that was read, by topic and partition.
+    pub positions: HashMap<(String, i32), i64>,
+    /// What has to be derived again.
+    pub dirty: Dirty,
+    /// Messages that wait for the relay.
+    pub outbox: i64,
+}
+
+/// Reads it all as of one instant.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("set transaction isolation level repeatable read read only")
+        .execute(&mut *transaction)
+        .await?;
+    let positions = sqlx::query(
+        "select topic, partition, next_offset from redline.positions where superseded_at is null",
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let dirty = dirty::count(&mut transaction).await?;
+    let outbox = sqlx::query_scalar("select count(*) from redline.outbox")
+        .fetch_one(&mut *transaction)
+        .await?;
+    transaction.rollback().await?;
+    let positions = positions
+        .iter()
+        .map(|row| {
+            let partition = (row.try_get("topic")?, row.try_get("partition")?);
+            Ok((partition, row.try_get("next_offset")?))
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(State {
+        positions,
+        dirty,
+        outbox,
+    })
+}

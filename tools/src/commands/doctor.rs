@@ -1,0 +1,98 @@
+//! `redline doctor`: how an installation is.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use redline_consumer::cluster::Cluster;
+use redline_schemas::EventKind;
+use redline_store::quiet::{self, State};
+
+use super::counted;
+use crate::settings::Settings;
+
+/// Pause before the question is asked again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Whether everything that Kafka had acknowledged is recorded, judged under the facts of now, and published. Waits for it
+/// as long as told; answers whether it is not.
+pub(crate) async fn quiet(settings: &Settings, wait: Duration, json: bool) -> anyhow::Result<bool> {
+    let began = Instant::now();
+    let cluster = Cluster::new(&settings.kafka)?;
+    let pool = redline_store::pool(settings.database.url(), "doctor", 1)?;
+    let unsettled = loop {
+        // Kafka first: what it has now must be in what Postgres says afterwards.
+        let ends = log_ends(settings, &cluster).await?;
+        let mut connection = pool.acquire().await?;
+        let unsettled = unsettled(&ends, &quiet::state(&mut connection).await?);
+        if unsettled.is_empty() || began.elapsed() >= wait {
+            break unsettled;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    let mut out = std::io::stdout();
+    if json {
+        let answer = serde_json::json!({"quiet": unsettled.is_empty(), "unsettled": unsettled});
+        writeln!(out, "{answer}")?;
+    } else if unsettled.is_empty() {
+        writeln!(out, "quiet: everything is recorded, judged and published")?;
+    } else {
+        for line in &unsettled {
+            writeln!(out, "not quiet: {line}")?;
+        }
+    }
+    Ok(!unsettled.is_empty())
+}
+
+/// A partition with the bounds of its log.
+struct LogEnd {
+    topic: String,
+    partition: i32,
+    start: i64,
+    end: i64,
+}
+
+async fn log_ends(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Vec<LogEnd>> {
+    let mut ends = Vec::new();
+    for kind in EventKind::ALL {
+        let topic = settings.topics.of(kind);
+        for partition in 0..cluster.partitions(topic).await? {
+            let kafka = cluster.describe(topic, partition).await?;
+            ends.push(LogEnd {
+                topic: kafka.topic,
+                partition,
+                start: kafka.log_start,
+                end: kafka.log_end,
+            });
+        }
+    }
+    Ok(ends)
+}
+
+/// What is not settled, one sentence each.
+fn unsettled(ends: &[LogEnd], state: &State) -> Vec<String> {
+    let mut lines = Vec::new();
+    for log in ends {
+        let position = state.positions.get(&(log.topic.clone(), log.partition)).copied();
+        let next = position.unwrap_or(log.start);
+        if next < log.end {
+            let behind = counted(log.end - next, "offset is", "offsets are");
+            lines.push(format!(
+                "{behind} to be recorded in partition {} of {} (it stands at {next} of {})",
+                log.partition, log.topic, log.end
+            ));
+        }
+    }
+    if state.dirty.entities > 0 {
+        let entities = counted(state.dirty.entities, "entity is", "entities are");
+        lines.push(format!("{entities} to be judged again because of facts"));
+    }
+    if state.dirty.state_keys > 0 {
+        let keys = counted(state.dirty.state_keys, "state key is", "state keys are");
+        lines.push(format!("{keys} to be derived again"));
+    }
+    if state.outbox > 0 {
+        let messages = counted(state.outbox, "message waits", "messages wait");
+        lines.push(format!("{messages} for the relay"));
+    }
+    lines
+}
