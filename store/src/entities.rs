@@ -78,6 +78,28 @@ pub async fn load(
     rows.iter().map(read_entity).collect()
 }
 
+/// The next recorded rows behind a number, in the order of their numbers.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn rows_after(
+    connection: &mut PgConnection,
+    entity: i64,
+    most: i64,
+) -> Result<Vec<(i64, EntityKey)>, StoreError> {
+    let rows = sqlx::query(
+        "select entity, entity_type, source, entity_id from redline.entities
+         where entity > $1 and entity_type = 'row' order by entity limit $2",
+    )
+    .bind(entity)
+    .bind(most)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("entity")?, read_key(row)?)))
+        .collect()
+}
+
 fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
     let key = read_key(row)?;
     let damaged = |reason: String| StoreError::Damaged {
@@ -110,7 +132,6 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
         deleted: row.try_get("deleted")?,
         reach: time(row, "reach")?,
         previous,
-        reach: None,
     };
     let entity = Entity {
         entity: row.try_get("entity")?,

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    bench, collect, doctor, ingest, key, migrate, position, quarantine, relay, rules, work,
+    bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules, work,
 };
 use crate::settings::Settings;
 
@@ -57,6 +57,9 @@ enum Command {
     /// Rule files, and the rules in force.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Reference tables, such as contract prices, holidays or editors.
+    #[command(subcommand)]
+    Reference(reference::ReferenceCommand),
     /// How the installation is.
     #[command(after_help = "Example: redline doctor --quiet --wait 60")]
     Doctor {
@@ -271,6 +274,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Key(KeyCommand::List { json }) => key::list(&settings, json).await?,
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
         Command::Rules(command) => return rules::run(command, &settings).await,
+        Command::Reference(command) => return reference::run(command, &settings).await,
         Command::Doctor { quiet: _, wait, json } => {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));

@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod position;
 pub(crate) mod quarantine;
+pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod rules;
 pub(crate) mod work;
