@@ -77,6 +77,14 @@ impl Timing {
     }
 }
 
+/// The time that counts for a version as a whole: the source's, else that of the observation.
+pub fn time_of(row: &RowEvent) -> (Timestamp, Timing) {
+    match row.modified_at {
+        Some(time) => (time, Timing::Modified),
+        None => (row.observed_at, Timing::Observed),
+    }
+}
+
 /// The tracked columns that differ between two versions, in the order of their names.
 pub fn between(before: &RowEvent, after: &RowEvent, rules: &SourceRules) -> Vec<Change> {
     rules

@@ -6,16 +6,36 @@ pub struct Editors {
     patterns: Vec<String>,
 }
 
+/// A pattern that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BadPattern {
+    /// Its place in the list, from 0.
+    pub(crate) place: usize,
+    /// What is wrong, and what to do.
+    pub(crate) reason: String,
+}
+
 impl Editors {
     /// Patterns as the rule file has them.
     ///
     /// # Errors
-    /// A pattern that is empty and so can match nobody.
-    pub fn new(patterns: Vec<String>) -> Result<Self, String> {
-        match patterns.iter().find(|pattern| pattern.is_empty()) {
-            Some(empty) => Err(empty.clone()),
-            None => Ok(Self { patterns }),
+    /// A pattern that is empty and so can match nobody, or whose editors another one allows already.
+    pub(crate) fn new(patterns: Vec<String>) -> Result<Self, BadPattern> {
+        for (place, pattern) in patterns.iter().enumerate() {
+            if pattern.is_empty() {
+                let reason = "is \"\"; a pattern is a name in which `*` stands for anything".to_owned();
+                return Err(BadPattern { place, reason });
+            }
+            let mut others = patterns.iter().enumerate().filter(|(other, _)| *other != place);
+            // Of two patterns that cover each other the later one is the one to remove.
+            let cover =
+                others.find(|(other, by)| covers(by, pattern) && (*other < place || !covers(pattern, by)));
+            if let Some((_, cover)) = cover {
+                let reason = format!("is {pattern:?}, whose editors {cover:?} allows already: remove it");
+                return Err(BadPattern { place, reason });
+            }
         }
+        Ok(Self { patterns })
     }
 
     /// The patterns as they were given.
@@ -29,8 +49,14 @@ impl Editors {
     }
 }
 
+/// Whether every editor that a pattern allows is allowed by another one. A `*` is a character that only a `*` matches, so
+/// that it stands for all that it may be.
+fn covers(by: &str, pattern: &str) -> bool {
+    matches(by, pattern)
+}
+
 /// The first part must begin the text, the last one end it, and those between follow one another.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;

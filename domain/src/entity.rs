@@ -6,7 +6,7 @@ use redline_schemas::flag::Flag;
 use redline_schemas::row::RowEvent;
 use redline_schemas::{ColumnValue, ContentHash, Event, Timestamp};
 
-use crate::change::{Change, between};
+use crate::change::{Change, between, time_of};
 use crate::facts::Knowledge;
 use crate::finding::{Place, Subject};
 use crate::natural_key::Contribution;
@@ -121,7 +121,7 @@ impl EntityState {
     ) {
         let is_delete = row.op == "delete";
         // An event is judged under the rules in force at its own time.
-        let time = row.modified_at.unwrap_or(row.observed_at);
+        let (time, _) = time_of(&row);
         self.reach = row
             .column_edits
             .values()
@@ -136,6 +136,7 @@ impl EntityState {
                 after: &row,
                 place,
                 rules,
+                knowledge,
             };
             if hashes.len() > 1 {
                 findings.flags.push(subject.conflict(hashes));

@@ -1,10 +1,12 @@
-//! Pure rules: changes, periods, risk, rule files. No I/O, no async, no clock, no randomness.
+//! Pure rules: changes, periods, risk, rule files, facts. No I/O, no async, no clock, no randomness.
 //!
 //! The promise kept here is confluence: what [`entity::EntityState::apply`] finds, applied to the standing
 //! versions of an entity in the order of their versions, is a function of those versions and the rules alone.
 
 pub mod approval;
+pub mod calendar;
 pub mod change;
+pub mod contract_price;
 pub mod editors;
 pub mod entity;
 pub mod expression;

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use redline_schemas::Amount;
 use redline_schemas::row::RowEvent;
-use serde::Deserialize;
 
+use crate::calendar;
+use crate::contract_price;
 use crate::expression::{Computed, Expression};
 use crate::risk::Risk;
-use crate::rule_file::{Refusal, SourceTable};
+use crate::rule_file::{OwnRuleTable, Refusal};
+use crate::rules::SourceRules;
 
 /// The rule whose impact is known without being said: the total minus the product.
 const TOTAL_IS_QUANTITY_TIMES_PRICE: &str = "total_is_quantity_times_price";
@@ -26,15 +28,6 @@ pub struct OwnRule {
     pub impact: Option<Expression>,
     /// The risk of a violation without an impact; that of the kind where it is not set.
     pub risk: Option<Risk>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OwnRuleTable {
-    name: String,
-    violated: String,
-    impact: Option<String>,
-    risk: Option<Risk>,
 }
 
 /// Whether a rule is violated.
@@ -80,13 +73,14 @@ impl OwnRule {
 ///
 /// # Errors
 /// The key that cannot be used, and why.
-pub(crate) fn own_rules(source: &SourceTable) -> Result<Vec<OwnRule>, Refusal> {
-    if source.rules.len() > MOST_RULES {
+pub(crate) fn own_rules(source: &SourceRules, tables: &[OwnRuleTable]) -> Result<Vec<OwnRule>, Refusal> {
+    if tables.len() > MOST_RULES {
         return Err(Refusal::new(["rules"], format!("are more than {MOST_RULES}")));
     }
     let mut names = BTreeSet::new();
-    let mut rules = Vec::with_capacity(source.rules.len());
-    for (number, table) in source.rules.iter().enumerate() {
+    let read = source.read_columns();
+    let mut rules = Vec::with_capacity(tables.len());
+    for (number, table) in tables.iter().enumerate() {
         let OwnRuleTable {
             name,
             violated,
@@ -102,9 +96,17 @@ pub(crate) fn own_rules(source: &SourceTable) -> Result<Vec<OwnRule>, Refusal> {
             let reason = format!("is there twice: {name:?}; each rule needs a name of its own");
             return Err(refuse("name", reason));
         }
+        if is_reserved(name) {
+            let reason = format!("is {name:?}, the name of a built-in rule: choose another one");
+            return Err(refuse("name", reason));
+        }
         let compile = |part: &str, text: &str| {
             let expression = Expression::compile(text).map_err(|reason| refuse(part, reason))?;
-            match expression.columns().iter().find(|column| !source.reads(column)) {
+            match expression
+                .columns()
+                .iter()
+                .find(|column| !read.contains(column.as_str()))
+            {
                 Some(column) => Err(refuse(
                     part,
                     format!(
@@ -125,8 +127,13 @@ pub(crate) fn own_rules(source: &SourceTable) -> Result<Vec<OwnRule>, Refusal> {
     Ok(rules)
 }
 
+/// Whether a built-in rule may come with the name.
+fn is_reserved(name: &str) -> bool {
+    name == contract_price::RULE || calendar::brings_rule(name)
+}
+
 /// The total minus the product, where the source says which columns they are.
-fn known_impact(source: &SourceTable, name: &str) -> Option<String> {
+fn known_impact(source: &SourceRules, name: &str) -> Option<String> {
     let total = source
         .amount
         .as_deref()

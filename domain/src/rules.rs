@@ -7,8 +7,11 @@ use jiff::tz::TimeZone;
 use redline_schemas::Timestamp;
 use serde::Deserialize;
 
+use crate::calendar::Calendar;
+use crate::contract_price::ContractPrice;
 use crate::editors::Editors;
 use crate::own_rule::OwnRule;
+use crate::period::Grace;
 use crate::risk::{Risk, Thresholds};
 
 /// One rule file.
@@ -22,22 +25,28 @@ pub struct RuleSet {
 pub struct SourceRules {
     /// In which days are counted.
     pub time_zone: TimeZone,
-    /// Days after a period's end on which changes are still in time.
-    pub grace_days: i32,
+    /// On which days periods end; none where that is not checked.
+    pub calendar: Option<Calendar>,
+    /// How long after a period's end changes are still in time.
+    pub grace: Grace,
     /// The column that says what a row is worth.
     pub amount: Option<String>,
     /// Columns whose changes are recorded.
     pub tracked: BTreeMap<String, TrackedColumn>,
     /// Risk by impact, per currency.
     pub thresholds: BTreeMap<String, Thresholds>,
-    /// Who may edit; none when everybody may.
+    /// Who may edit; everybody where neither these nor a table of editors is set.
     pub editors: Option<Editors>,
+    /// The reference table whose keys are patterns of those who may edit too.
+    pub editors_table: Option<String>,
     /// Columns that are recorded beside the tracked ones.
     pub read: Vec<String>,
     /// The columns by which a row is known although it has another id; empty where there are none.
     pub natural_key: Vec<String>,
     /// How many days after a delete a row with the same natural key counts as moved.
     pub moved_within_days: i32,
+    /// Where agreed prices are found; none where prices are not checked.
+    pub contract_price: Option<ContractPrice>,
     /// Rules of one's own, in the order of the file.
     pub rules: Vec<OwnRule>,
     /// Risk of flags without an impact, by kind.
@@ -60,7 +69,20 @@ impl SourceRules {
             .flat_map(|(name, column)| [Some(name.as_str()), column.unit.as_deref()])
             .flatten();
         let listed = self.read.iter().chain(&self.natural_key).chain(&self.amount);
-        tracked.chain(listed.map(String::as_str)).collect()
+        let price = self.contract_price.iter().flat_map(ContractPrice::columns);
+        tracked.chain(listed.map(String::as_str)).chain(price).collect()
+    }
+
+    /// The reference tables that detection looks into.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &str> {
+        let holidays = match &self.grace {
+            Grace::Business { holidays, .. } => holidays.as_deref(),
+            Grace::Days(_) => None,
+        };
+        let price = self.contract_price.as_ref().map(|price| price.table.as_str());
+        [holidays, price, self.editors_table.as_deref()]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -129,11 +151,9 @@ impl RuleBook {
         self.sets.iter().map(|(effective_at, _, _)| *effective_at)
     }
 
-    /// All sources that any rule set names, some of them several times.
-    pub fn sources(&self) -> impl Iterator<Item = &str> {
-        self.sets
-            .iter()
-            .flat_map(|(_, _, set)| set.sources().map(|(source, _)| source))
+    /// The sources that any rule set names, each as often as it is named, with their rules.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &SourceRules)> {
+        self.sets.iter().flat_map(|(_, _, set)| set.sources())
     }
 
     /// The rules of a source in force at an instant.
@@ -160,7 +180,7 @@ mod tests {
             (at(10), "z".into(), set(1)),
             (at(20), "a".into(), set(2)),
         ]);
-        let grace = |time| book.of("a", at(time)).map(|rules| rules.grace_days);
+        let grace = |time| book.of("a", at(time)).map(|rules| rules.grace.days());
         assert_eq!(
             [grace(9), grace(10), grace(19), grace(20)],
             [None, Some(1), Some(1), Some(3)]

@@ -37,7 +37,10 @@ impl FieldError {
 pub type Checked = Result<(), FieldError>;
 
 /// An id: 1 to 200 characters, no control characters.
-pub(crate) fn id(field: &str, text: &str) -> Checked {
+///
+/// # Errors
+/// What is expected instead.
+pub fn id(field: &str, text: &str) -> Checked {
     if text.is_empty() {
         return Err(FieldError::new(
             field,
@@ -54,7 +57,10 @@ pub(crate) fn id(field: &str, text: &str) -> Checked {
 }
 
 /// An id that is also the first part of a key, hence without `/`.
-pub(crate) fn source_id(field: &str, text: &str) -> Checked {
+///
+/// # Errors
+/// What is expected instead.
+pub fn source_id(field: &str, text: &str) -> Checked {
     id(field, text)?;
     if text.contains('/') {
         return Err(FieldError::new(
@@ -82,7 +88,10 @@ pub(crate) fn version(version: i64) -> Checked {
 }
 
 /// One of a fixed set of words.
-pub(crate) fn word(field: &str, text: &str, words: &[&str]) -> Checked {
+///
+/// # Errors
+/// What is expected instead.
+pub fn word(field: &str, text: &str, words: &[&str]) -> Checked {
     if words.contains(&text) {
         return Ok(());
     }
@@ -101,7 +110,10 @@ pub(crate) fn time(field: &str, time: Timestamp) -> Checked {
 }
 
 /// An instant that may be absent.
-pub(crate) fn optional_time(field: &str, value: Option<Timestamp>) -> Checked {
+///
+/// # Errors
+/// What is expected instead.
+pub fn optional_time(field: &str, value: Option<Timestamp>) -> Checked {
     value.map_or(Ok(()), |value| time(field, value))
 }
 
@@ -165,7 +177,10 @@ pub(crate) fn optional_link(text: Option<&str>) -> Checked {
 }
 
 /// Free text. Postgres holds no U+0000, so nothing that is recorded may contain it.
-pub(crate) fn text(field: &str, text: &str) -> Checked {
+///
+/// # Errors
+/// What is expected instead.
+pub fn text(field: &str, text: &str) -> Checked {
     if text.contains('\0') {
         return Err(FieldError::new(field, "contains the character U+0000"));
     }

@@ -4,14 +4,19 @@
 //! version the greatest hash, and of several ids about one subject the greatest (`effective_at`, id) that is effective.
 
 mod check;
+mod periods;
+mod reference;
 mod rules;
+mod shards;
 
 use std::collections::BTreeMap;
 
 use redline_schemas::fact::Fact;
-use redline_schemas::{ContentHash, FieldError, Timestamp};
+use redline_schemas::{ColumnValue, ContentHash, Date, FieldError, Timestamp};
 
 pub use self::check::check;
+use self::periods::Periods;
+use self::reference::{Reference, Replaced};
 use self::rules::Rules;
 use crate::rules::RuleBook;
 
@@ -22,6 +27,17 @@ pub type FactError = FieldError;
 #[derive(Clone, Debug, Default)]
 pub struct Knowledge {
     rules: Rules,
+    periods: Periods,
+    reference: Reference,
+}
+
+/// A row of a reference table, as of an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReferenceRow<'a> {
+    /// The id of the fact that says it.
+    pub id: &'a str,
+    /// The row's values by name.
+    pub values: &'a BTreeMap<String, ColumnValue>,
 }
 
 impl Knowledge {
@@ -33,13 +49,62 @@ impl Knowledge {
     pub fn take(&mut self, fact: &Fact, hash: ContentHash) -> Result<BTreeMap<String, Timestamp>, FactError> {
         match fact.kind.as_str() {
             "rules" => self.rules.take(fact, hash),
+            "period" => self.periods.take(fact, hash),
+            "reference" => Ok(self.take_reference(fact, hash)?.unwrap_or_default()),
             _ => Ok(BTreeMap::new()),
         }
+    }
+
+    /// The sources that look into the tables of what was replaced and of what replaces it, from when on either counts.
+    fn take_reference(
+        &mut self,
+        fact: &Fact,
+        hash: ContentHash,
+    ) -> Result<Option<BTreeMap<String, Timestamp>>, FactError> {
+        let Some(Replaced { old, new }) = self.reference.take(fact, hash)? else {
+            return Ok(None);
+        };
+        let mut touched: BTreeMap<String, Timestamp> = BTreeMap::new();
+        for row in old.iter().chain([&new]) {
+            for source in self.rules.readers_of(&row.table) {
+                let from = row.counts_from();
+                touched
+                    .entry(source.clone())
+                    .and_modify(|known| *known = from.min(*known))
+                    .or_insert(from);
+            }
+        }
+        Ok(Some(touched))
     }
 
     /// All rules that were ever put in force.
     pub fn rules(&self) -> &RuleBook {
         self.rules.book()
+    }
+
+    /// Whether the period of a source that ends on a day was closed at an instant.
+    pub fn is_closed(&self, source: &str, end: Date, time: Timestamp) -> bool {
+        self.closed_by(source, end, time).is_some()
+    }
+
+    /// The id of the fact by which the period of a source that ends on a day was closed at an instant.
+    pub fn closed_by(&self, source: &str, end: Date, time: Timestamp) -> Option<&str> {
+        self.periods.closed_by(source, end, time)
+    }
+
+    /// The row of a reference table that counts at an instant.
+    pub fn reference(&self, table: &str, key: &str, time: Timestamp) -> Option<ReferenceRow<'_>> {
+        let row = self.reference.row(table, key, time)?;
+        Some(ReferenceRow {
+            id: &row.id,
+            values: &row.values,
+        })
+    }
+
+    /// Whether an editor is one of the keys of a reference table that count at an instant; a `*` in a key stands for any
+    /// text, and ASCII case is ignored.
+    pub fn allows(&self, table: &str, editor: &str, time: Timestamp) -> bool {
+        self.reference.allows(table, editor, time)
     }
 }
 

@@ -7,6 +7,7 @@ use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, FieldError, Timestamp};
 
 use super::Said;
+use super::check::needed;
 use crate::rules::{RuleBook, RuleSet};
 
 /// The rule sets that stand, by id.
@@ -14,6 +15,8 @@ use crate::rules::{RuleBook, RuleSet};
 pub(super) struct Rules {
     standing: Arc<BTreeMap<String, Said<InForce>>>,
     book: RuleBook,
+    /// The sources that look into each reference table.
+    readers: Arc<BTreeMap<String, BTreeSet<String>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +30,11 @@ impl Rules {
         &self.book
     }
 
+    /// The sources of which any rule set looks into a reference table.
+    pub(super) fn readers_of(&self, table: &str) -> impl Iterator<Item = &String> {
+        self.readers.get(table).into_iter().flatten()
+    }
+
     /// Takes rules in; answers from when on each source's rules differ.
     pub(super) fn take(
         &mut self,
@@ -37,7 +45,7 @@ impl Rules {
         if known.is_some_and(|known| !known.gives_way_to(fact, hash)) {
             return Ok(BTreeMap::new());
         }
-        let text = fact.text.as_deref().unwrap_or_default();
+        let text = needed("text", fact.text.as_deref())?;
         let set = RuleSet::parse(text).map_err(|error| FieldError::new("text", error.to_string()))?;
         let said = Said {
             version: fact.version,
@@ -53,14 +61,32 @@ impl Rules {
             (*effective_at, id.clone(), Arc::clone(set))
         });
         let before = std::mem::replace(&mut self.book, RuleBook::new(sets.collect()));
+        self.readers = Arc::new(readers(&self.book));
         Ok(differences(&before, &self.book))
     }
+}
+
+fn readers(book: &RuleBook) -> BTreeMap<String, BTreeSet<String>> {
+    let mut readers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (source, rules) in book.sources() {
+        for table in rules.tables() {
+            readers
+                .entry(table.to_owned())
+                .or_default()
+                .insert(source.to_owned());
+        }
+    }
+    readers
 }
 
 /// From when on each source is judged by other rules; nothing for a source whose rules stay the same at all times.
 fn differences(before: &RuleBook, after: &RuleBook) -> BTreeMap<String, Timestamp> {
     let instants: BTreeSet<Timestamp> = before.instants().chain(after.instants()).collect();
-    let sources: BTreeSet<&str> = before.sources().chain(after.sources()).collect();
+    let sources: BTreeSet<&str> = before
+        .sources()
+        .chain(after.sources())
+        .map(|(source, _)| source)
+        .collect();
     let first_difference = |source: &str| {
         let hash = |book: &RuleBook, time| book.of(source, time).map(|rules| rules.hash.clone());
         instants

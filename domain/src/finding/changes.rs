@@ -2,8 +2,8 @@
 
 use redline_schemas::flag::Flag;
 
-use super::Subject;
 use super::words::{json_list, long_date, money_of, went};
+use super::{Closed, Subject};
 use crate::change::Change;
 
 impl Subject<'_> {
@@ -33,13 +33,28 @@ impl Subject<'_> {
         )
     }
 
-    /// `retroactive_change`: made after the earlier period end of both versions plus grace.
+    /// `retroactive_change`: made after the earlier period end of both versions plus grace, or after one of their periods was
+    /// closed.
     pub(crate) fn retroactive(&self, change: &Change) -> Option<Flag> {
-        let late = self.late(change.modified_at, self.end()?)?;
+        let late = self.end().and_then(|end| self.late(change.modified_at, end));
+        let closed = self.closed(change.modified_at);
+        let words = match (&late, &closed) {
+            (Some(late), Some(closed)) => format!("{} and {}", late.words, closed.words()),
+            (Some(late), None) => late.words.clone(),
+            (None, Some(closed)) => {
+                let day = long_date(self.local_date(change.modified_at));
+                format!("on {day}, {}", closed.words())
+            }
+            (None, None) => return None,
+        };
         let mut flag = self.change_flag("retroactive_change", change);
-        flag.details.extend(late.details);
+        let local = self.local_date(change.modified_at);
+        flag.details.insert("local_date".to_owned(), local.to_string());
+        flag.details
+            .extend(late.into_iter().flat_map(|late| late.details));
+        flag.details.extend(closed.into_iter().flat_map(Closed::details));
         let (went, money) = (went(change, &self.after.row_id), money_of(change));
-        flag.reason = format!("{went} {}{money}", late.words);
+        flag.reason = format!("{went} {words}{money}");
         Some(flag)
     }
 
@@ -62,17 +77,28 @@ impl Subject<'_> {
 
     /// `unauthorized_editor`: the editor is unknown, or none of those that the source allows.
     pub(crate) fn unauthorized(&self, change: &Change) -> Option<Flag> {
-        let editors = self.rules.editors.as_ref()?;
-        if change
-            .editor
-            .as_deref()
-            .is_some_and(|editor| editors.allow(editor))
-        {
+        let (editors, table) = (&self.rules.editors, &self.rules.editors_table);
+        if editors.is_none() && table.is_none() {
+            return None;
+        }
+        let is_allowed = |editor: &str| {
+            let is_listed = editors.as_ref().is_some_and(|editors| editors.allow(editor));
+            is_listed
+                || table
+                    .as_ref()
+                    .is_some_and(|table| self.knowledge.allows(table, editor, change.modified_at))
+        };
+        if change.editor.as_deref().is_some_and(is_allowed) {
             return None;
         }
         let mut flag = self.change_flag("unauthorized_editor", change);
-        flag.details
-            .insert("editors".to_owned(), json_list(editors.patterns()));
+        if let Some(editors) = editors {
+            flag.details
+                .insert("editors".to_owned(), json_list(editors.patterns()));
+        }
+        if let Some(table) = table {
+            flag.details.insert("editors_table".to_owned(), table.clone());
+        }
         let by = match &change.editor {
             Some(editor) => format!("by {editor}, who is none of the editors of {}", self.after.source),
             None => "and nobody says by whom".to_owned(),

@@ -1,18 +1,20 @@
 //! Flags about a row version as a whole.
 
-use std::collections::BTreeMap;
-
 use redline_schemas::flag::Flag;
 use redline_schemas::row::RowEvent;
 use redline_schemas::{Amount, ColumnValue, ContentHash, Date};
 
-use super::Subject;
 use super::words::{json_list, long_date, money};
+use super::{Closed, Subject};
 use crate::change::{number, read};
-use crate::own_rule::{OwnRule, Verdict};
-use crate::period::days_late;
 use crate::risk::{Risk, of_impact};
 use crate::rules::ColumnType;
+
+/// What a flag says of a version that came after its period.
+struct PastEnd {
+    details: Vec<(String, String)>,
+    words: String,
+}
 
 impl Subject<'_> {
     /// A flag about the version, with what its time is.
@@ -68,19 +70,18 @@ impl Subject<'_> {
         flag.link = flag.link.or_else(|| before.link.clone());
         flag.details
             .insert("completed".to_owned(), before.completed.to_string());
-        if let Some((local, end)) = past_end {
-            flag.details.insert("local_date".to_owned(), local.to_string());
-            flag.details.insert("period_end".to_owned(), end.to_string());
-        }
+        let why = match past_end {
+            Some(past) => {
+                flag.details.extend(past.details);
+                past.words
+            }
+            None => "when it was completed".to_owned(),
+        };
         if is_same_currency {
             self.weigh(&mut flag, before, |amount| Amount::ZERO.checked_sub(amount));
         } else {
             flag.risk = Risk::High.to_string();
         }
-        let why = match past_end {
-            Some((_, end)) => format!("after its period had ended on {}", long_date(end)),
-            None => "when it was completed".to_owned(),
-        };
         flag.reason = format!(
             "{} was deleted on {}, {why}{}",
             self.after.row_id,
@@ -98,110 +99,84 @@ impl Subject<'_> {
         let after = self.after;
         let mut flags = Vec::new();
         if before.completed && !after.completed {
-            flags.push(self.lock_change("completed", Some("true".to_owned()), Some("false".to_owned())));
+            flags.push(self.uncompleted());
         }
-        if self.past_end().is_none() {
+        let Some(past) = self.past_end() else {
             return flags;
-        }
+        };
         if before.period_end != after.period_end {
             let text = |end: Option<Date>| end.map(|end| end.to_string());
-            flags.push(self.lock_change("period_end", text(before.period_end), text(after.period_end)));
+            let (old, new) = (text(before.period_end), text(after.period_end));
+            flags.push(self.lock_change("period_end", old, new, &past));
         }
         if before.currency != after.currency {
-            flags.push(self.lock_change("currency", before.currency.clone(), after.currency.clone()));
+            let (old, new) = (before.currency.clone(), after.currency.clone());
+            flags.push(self.lock_change("currency", old, new, &past));
         }
         flags
     }
 
-    /// `rule_violation`: rules that the version violates and the version before did not; one that names the version before
-    /// speaks for itself.
-    pub(crate) fn rule_violations(&self) -> Vec<Flag> {
-        let violations = self.rules.rules.iter().filter_map(|rule| {
-            let verdict = rule.judge(self.before, self.after);
-            if verdict == Verdict::Kept {
-                return None;
-            }
-            let is_new = rule.violated.names_before()
-                || self
-                    .before
-                    .is_none_or(|before| rule.judge(None, before) == Verdict::Kept);
-            is_new.then(|| self.rule_violation(rule, verdict))
-        });
-        violations.collect()
-    }
-
-    fn rule_violation(&self, rule: &OwnRule, verdict: Verdict) -> Flag {
-        let mut flag = self.version_flag("rule_violation", Some(&rule.name));
-        if let Some(risk) = rule.risk {
-            flag.risk = risk.to_string();
-        }
-        let values = |row: &RowEvent| {
-            let named = rule.violated.columns().iter();
-            let values: BTreeMap<&String, Option<String>> = named
-                .map(|column| (column, read(row, column, ColumnType::Amount).to_text()))
-                .collect();
-            serde_json::json!(values).to_string()
-        };
-        flag.details
-            .insert("violated".to_owned(), rule.violated.text().to_owned());
-        flag.details.insert("after".to_owned(), values(self.after));
-        if let Some(before) = self.before.filter(|_| rule.violated.names_before()) {
-            flag.details.insert("before".to_owned(), values(before));
-        }
-        let why = if let Verdict::Unreadable(reason) = verdict {
-            flag.risk = Risk::High.to_string();
-            let why = format!("cannot be judged, because {reason}");
-            flag.details.insert("unreadable".to_owned(), reason);
-            why
-        } else {
-            flag.impact = rule.impact(self.before, self.after);
-            if let Some(impact) = flag.impact {
-                let risk = of_impact(impact, flag.currency.as_deref(), &self.rules.thresholds);
-                flag.risk = risk.to_string();
-            }
-            format!("is violated: {}", rule.violated.text())
-        };
-        flag.reason = format!(
-            "The rule {} {why}, for version {} of {}{}",
-            rule.name,
-            self.after.version,
-            self.after.row_id,
-            money(flag.impact, flag.currency.as_deref()),
-        );
-        flag
-    }
-
-    fn lock_change(&self, field: &str, before: Option<String>, after: Option<String>) -> Flag {
-        let mut flag = self.version_flag("lock_change", Some(field));
+    /// `lock_change` of `completed`.
+    fn uncompleted(&self) -> Flag {
+        let mut flag = self.version_flag("lock_change", Some("completed"));
         let local = self.local_date(self.time().0);
+        flag.before = Some("true".to_owned());
+        flag.after = Some("false".to_owned());
         flag.details.insert("local_date".to_owned(), local.to_string());
         if let Some(end) = self.end() {
             flag.details.insert("period_end".to_owned(), end.to_string());
         }
+        flag.reason = format!(
+            "{} was completed, and no longer is since {}",
+            self.after.row_id,
+            long_date(local)
+        );
+        flag
+    }
+
+    /// `lock_change` of `period_end` or `currency`.
+    fn lock_change(
+        &self,
+        field: &str,
+        before: Option<String>,
+        after: Option<String>,
+        past: &PastEnd,
+    ) -> Flag {
+        let mut flag = self.version_flag("lock_change", Some(field));
+        flag.details.extend(past.details.clone());
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-        let row_id = &self.after.row_id;
-        flag.reason = match field {
-            "completed" => format!(
-                "{row_id} was completed, and no longer is since {}",
-                long_date(local)
-            ),
-            _ => format!(
-                "The {} of {row_id} went from {} to {} on {}, after its period had ended",
-                if field == "currency" { "currency" } else { "period" },
-                shown(&before),
-                shown(&after),
-                long_date(local),
-            ),
-        };
+        flag.reason = format!(
+            "The {} of {} went from {} to {} on {}, {}",
+            if field == "currency" { "currency" } else { "period" },
+            self.after.row_id,
+            shown(&before),
+            shown(&after),
+            long_date(self.local_date(self.time().0)),
+            past.words,
+        );
         (flag.before, flag.after) = (before, after);
         flag
     }
 
-    /// The day of the version and the period's end, when that day is past it; grace does not count.
-    fn past_end(&self) -> Option<(Date, Date)> {
-        let end = self.end()?;
-        let local = self.local_date(self.time().0);
-        days_late(local, end, 0).map(|_| (local, end))
+    /// What is past when the version came after its period's end, without grace, or after its period was closed.
+    fn past_end(&self) -> Option<PastEnd> {
+        let time = self.time().0;
+        let local = self.local_date(time);
+        let end = self.end();
+        let ended = end.filter(|end| local > *end);
+        let closed = self.closed(time);
+        if ended.is_none() && closed.is_none() {
+            return None;
+        }
+        let mut details = vec![("local_date".to_owned(), local.to_string())];
+        details.extend(end.map(|end| ("period_end".to_owned(), end.to_string())));
+        let words = match (ended, &closed) {
+            (Some(end), _) => format!("after its {} had ended on {}", self.noun(), long_date(end)),
+            (None, Some(closed)) => closed.words(),
+            (None, None) => String::new(),
+        };
+        details.extend(closed.into_iter().flat_map(Closed::details));
+        Some(PastEnd { details, words })
     }
 
     /// Sets impact and risk by what a row is worth; without a column that says so, the risk stays that of the kind.
