@@ -3,6 +3,7 @@
 mod asked;
 pub mod door;
 pub mod encode;
+pub mod facts;
 pub mod kafka;
 mod lines;
 pub mod publisher;

@@ -21,7 +21,7 @@ const ENTRY_BYTES: usize = 200;
 /// Pause before something is handed over again that could not even be queued.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A line that was refused.
+/// A line that was refused, or that was accepted with a warning.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LineError {
     /// The line, or the place in an array, from 1.
@@ -43,6 +43,8 @@ pub struct Tally {
     pub(crate) foreign: u64,
     /// The first refused lines, at most [`MAX_ERRORS`].
     pub errors: Vec<LineError>,
+    /// The first accepted lines that somebody should look at all the same, at most [`MAX_ERRORS`].
+    pub warnings: Vec<LineError>,
 }
 
 /// Why a line was refused.
@@ -94,6 +96,8 @@ pub(crate) struct Window<'p, P> {
 struct Entry {
     line: u64,
     bytes: usize,
+    /// What there is to say although it is accepted.
+    warning: Option<FieldError>,
     state: State,
 }
 
@@ -126,6 +130,16 @@ impl<'p, P: Publish> Window<'p, P> {
 
     /// Sends the event of a line; lines come in rising order. Waits while the window is full.
     pub(crate) async fn send(&mut self, line: u64, event: &Event) -> Result<(), Broken> {
+        self.send_warned(line, event, None).await
+    }
+
+    /// The same with a warning, which is told when the line is accepted.
+    pub(crate) async fn send_warned(
+        &mut self,
+        line: u64,
+        event: &Event,
+        warning: Option<FieldError>,
+    ) -> Result<(), Broken> {
         let record = match encode(self.lane.schema_id, event) {
             Ok(record) => record,
             Err(defect) => return self.refuse(line, whole_line(defect.to_string())).await,
@@ -141,7 +155,7 @@ impl<'p, P: Publish> Window<'p, P> {
                 return Err(Broken { line, error });
             }
         };
-        self.push(line, bytes, state);
+        self.push(line, bytes, warning, state);
         Ok(())
     }
 
@@ -150,7 +164,7 @@ impl<'p, P: Publish> Window<'p, P> {
         let (Refused::Field(error) | Refused::Foreign(error)) = &refused;
         let bytes = ENTRY_BYTES + error.field.len() + error.reason.len();
         self.make_room(bytes).await?;
-        self.push(line, bytes, State::Refused(refused));
+        self.push(line, bytes, None, State::Refused(refused));
         Ok(())
     }
 
@@ -162,9 +176,14 @@ impl<'p, P: Publish> Window<'p, P> {
         Ok(())
     }
 
-    fn push(&mut self, line: u64, bytes: usize, state: State) {
+    fn push(&mut self, line: u64, bytes: usize, warning: Option<FieldError>, state: State) {
         self.bytes += bytes;
-        self.entries.push_back(Entry { line, bytes, state });
+        self.entries.push_back(Entry {
+            line,
+            bytes,
+            warning,
+            state,
+        });
     }
 
     async fn make_room(&mut self, bytes: usize) -> Result<(), Broken> {
@@ -193,7 +212,7 @@ impl<'p, P: Publish> Window<'p, P> {
                 .map_err(|error| Broken { line, error })?,
         };
         match refused {
-            None => self.tally.accepted += 1,
+            None => self.tally.count_accepted(line, entry.warning),
             Some(refused) => self.tally.count_refused(line, refused),
         }
         Ok(())
@@ -259,6 +278,15 @@ impl<'p, P: Publish> Window<'p, P> {
 }
 
 impl Tally {
+    fn count_accepted(&mut self, line: u64, warning: Option<FieldError>) {
+        self.accepted += 1;
+        if let Some(FieldError { field, reason }) = warning
+            && self.warnings.len() < MAX_ERRORS
+        {
+            self.warnings.push(LineError { line, field, reason });
+        }
+    }
+
     fn count_refused(&mut self, line: u64, refused: Refused) {
         self.refused += 1;
         let error = match refused {

@@ -118,12 +118,46 @@ impl Fact {
 
     /// Reads the fields of a JSON object.
     pub(crate) fn from_fields(mut fields: Fields<'_>) -> Result<Self, FieldError> {
+        let kind = fields.text("kind")?;
+        let recorded_by = fields.text("recorded_by")?;
+        Self::with_fields(fields, kind, recorded_by)
+    }
+
+    /// Reads what somebody says where the kind is known, by a key of this name. It is not checked yet.
+    ///
+    /// `kind` may be left out. `recorded_by` is the key's name, and whom the body names is named before it, so that
+    /// nobody can speak in another's name without leaving their own.
+    ///
+    /// # Errors
+    /// The field that is not as the contract says.
+    pub fn said(text: &str, kind: &str, key_name: &str) -> Result<Self, FieldError> {
+        let mut fields = Fields::parse(text)?;
+        if fields.optional_text("kind")?.is_some_and(|given| given != kind) {
+            let reason = format!("is not `{kind}`, the only kind that is taken here; leave it out");
+            return Err(FieldError::new("kind", reason));
+        }
+        let recorded_by = match fields.optional_text("recorded_by")? {
+            None => key_name.to_owned(),
+            Some(given) => {
+                check::id("recorded_by", &given)?;
+                format!("{given} via {key_name}")
+            }
+        };
+        if recorded_by.chars().count() > check::MAX_ID_CHARACTERS {
+            let reason =
+                format!("is longer than 200 characters together with ` via {key_name}`, the API key");
+            return Err(FieldError::new("recorded_by", reason));
+        }
+        Self::with_fields(fields, kind.to_owned(), recorded_by)
+    }
+
+    fn with_fields(mut fields: Fields<'_>, kind: String, recorded_by: String) -> Result<Self, FieldError> {
         let fact = Self {
-            kind: fields.text("kind")?,
+            kind,
             id: fields.text("id")?,
             version: fields.optional_integer("version")?.unwrap_or_default(),
             effective_at: fields.time("effective_at")?,
-            recorded_by: fields.text("recorded_by")?,
+            recorded_by,
             text: fields.optional_text("text")?,
             table: fields.optional_text("table")?,
             key: fields.optional_text("key")?,
@@ -145,6 +179,14 @@ impl Fact {
         };
         fields.finish()?;
         Ok(fact)
+    }
+
+    /// Whether an approval is given by the one who may make the change, so that it has no effect (ASCII case ignored).
+    pub fn approves_itself(&self) -> bool {
+        match (&self.editor, &self.approver) {
+            (Some(editor), Some(approver)) => editor.eq_ignore_ascii_case(approver),
+            _ => false,
+        }
     }
 
     /// The canonical form, as events have it.

@@ -17,6 +17,8 @@ pub mod positions;
 pub mod quarantine;
 pub mod quiet;
 pub mod record;
+pub mod recorded_rules;
+pub mod reference;
 pub mod rules;
 pub mod types;
 

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    backtest, bench, collect, doctor, ingest, key, migrate, position, quarantine, relay, rules, work,
+    bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules, work,
 };
 use crate::settings::Settings;
 
@@ -54,9 +54,12 @@ enum Command {
     /// API keys for the HTTP door.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Rule files.
+    /// Rule files, and the rules in force.
     #[command(subcommand)]
-    Rules(RulesCommand),
+    Rules(rules::RulesCommand),
+    /// Reference tables, such as contract prices, holidays or editors.
+    #[command(subcommand)]
+    Reference(reference::ReferenceCommand),
     /// How the installation is.
     #[command(after_help = "Example: redline doctor --quiet --wait 60")]
     Doctor {
@@ -171,49 +174,14 @@ enum KeyCommand {
     },
 }
 
-#[derive(Subcommand)]
-enum RulesCommand {
-    /// Read a rule file as `migrate` would; exit 3 when it is refused, with line, key and what is expected.
-    #[command(after_help = "Example: redline rules check configs/rules.toml")]
-    Check {
-        /// The file; default that of the setting migrate.rules.
-        file: Option<PathBuf>,
-        /// The result as one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Judge recorded rows again under a rule file, in memory, and show which flags would be there more, less or
-    /// differently; exit 3 when any would. Nothing is written.
-    #[command(
-        after_help = "Example: redline rules backtest --rules new-rules.toml --from 2026-01-01T00:00:00Z"
-    )]
-    Backtest(Backtest),
-}
-
-#[derive(Args)]
-struct Backtest {
-    /// The rule file to try.
-    #[arg(long, value_name = "FILE")]
-    rules: PathBuf,
-    /// From when on its rules would be in force, RFC 3339; default since when those of today are.
-    #[arg(long, value_name = "INSTANT")]
-    from: Option<String>,
-    /// Compare no flags from then on, RFC 3339.
-    #[arg(long, value_name = "INSTANT")]
-    to: Option<String>,
-    /// The result as one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
 /// What a command comes to.
-enum Ending {
+pub(crate) enum Ending {
     Done,
     /// Checked, and found something.
     Found,
 }
 
-fn found(found: bool) -> Ending {
+pub(crate) fn found(found: bool) -> Ending {
     if found { Ending::Found } else { Ending::Done }
 }
 
@@ -305,23 +273,8 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         }
         Command::Key(KeyCommand::List { json }) => key::list(&settings, json).await?,
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
-        Command::Rules(RulesCommand::Check { file, json }) => {
-            let file = file.as_deref().unwrap_or(&settings.migrate.rules);
-            return Ok(found(rules::check(file, json)?));
-        }
-        Command::Rules(RulesCommand::Backtest(Backtest {
-            rules,
-            from,
-            to,
-            json,
-        })) => {
-            let trial = backtest::Trial {
-                rules: &rules,
-                from: from.as_deref(),
-                to: to.as_deref(),
-            };
-            return Ok(found(backtest::run(&settings, &trial, json).await?));
-        }
+        Command::Rules(command) => return rules::run(command, &settings).await,
+        Command::Reference(command) => return reference::run(command, &settings).await,
         Command::Doctor { quiet: _, wait, json } => {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));

@@ -10,6 +10,7 @@ use redline_store::keys::{PresentedKey, StoredKey};
 
 use super::outside::Outside;
 use super::problem::{Kind, Problem};
+use super::taken::Taken;
 use crate::asked::{Asked, Keep};
 use crate::window::Tally;
 
@@ -23,8 +24,6 @@ const ASKED: Keep = Keep {
     failure: Duration::from_secs(1),
     old_before_failure: false,
 };
-/// The scope that opens the doors for events.
-const EVENTS_SCOPE: &str = "rows";
 
 type Lookup = Asked<Option<Arc<StoredKey>>, String>;
 
@@ -35,12 +34,12 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The key that a request presents, when it opens the door for a kind of events.
+    /// The key that a request presents, when it opens the door for what is taken there.
     pub(crate) async fn open(
         &self,
         outside: &impl Outside,
         headers: &HeaderMap,
-        kind: EventKind,
+        taken: Taken,
     ) -> Result<Arc<StoredKey>, Box<Problem>> {
         let wrong = || {
             let detail = "the API key is not known; send `Authorization: Bearer rl_…` with a key of `redline key create`";
@@ -50,7 +49,7 @@ impl Keys {
         let presented = PresentedKey::parse(text).ok_or_else(wrong)?;
         let key = self.look_up(outside, presented.key_id()).await?;
         let key = key.filter(|key| key.is_opened_by(&presented)).ok_or_else(wrong)?;
-        permit(&key, kind)?;
+        permit(&key, taken)?;
         Ok(key)
     }
 
@@ -109,32 +108,40 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Box<Problem>> {
     })
 }
 
-/// Whether a key opens the door for a kind of events at all.
-fn permit(key: &StoredKey, kind: EventKind) -> Result<(), Box<Problem>> {
-    if !key.has_scope(EVENTS_SCOPE) {
-        let detail = format!("the API key has not the scope `{EVENTS_SCOPE}`, which opens this door");
+/// Whether a key opens the door for what is taken there at all.
+fn permit(key: &StoredKey, taken: Taken) -> Result<(), Box<Problem>> {
+    let scope = taken.scope();
+    if !key.has_scope(scope) {
+        let detail = format!("the API key has not the scope `{scope}`, which opens this door");
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     match &key.source {
-        Some(source) if kind == EventKind::Order => {
-            let detail = format!("the API key is for the source `{source}` only, and orders have no source");
+        Some(source) if !taken.has_source() => {
+            let detail = format!(
+                "the API key is for the source `{source}` only, and {}s have no source",
+                taken.name()
+            );
             Err(Problem::new(Kind::Forbidden, detail))
         }
         _ => Ok(()),
     }
 }
 
-/// Whether a key may speak for the source of an event.
+/// Whether a key may speak for the source of an event, or for the one that a fact is about.
 pub(crate) fn speaks_for(key: &StoredKey, event: &Event) -> Result<(), FieldError> {
+    let source = match event {
+        Event::Fact(fact) => fact.source.as_deref().unwrap_or_default(),
+        event => event.source(),
+    };
     match &key.source {
-        Some(source) if source != event.source() => {
+        Some(only) if only != source => {
             let field = match event.kind() {
                 EventKind::Payout => "system",
                 EventKind::Row | EventKind::Order | EventKind::Fact => "source",
             };
             Err(FieldError::new(
                 field,
-                format!("is not `{source}`, the only one that this API key may send for"),
+                format!("is not `{only}`, the only one that this API key may send for"),
             ))
         }
         _ => Ok(()),

@@ -14,6 +14,7 @@ use super::auth::speaks_for;
 use super::body::{BodyError, Chunks, Coding, Form};
 use super::outside::Outside;
 use super::problem::{Kind, Problem};
+use super::taken::Taken;
 use crate::lines::{Line, Lines};
 use crate::publisher::Publish;
 use crate::window::{Bounds, Broken, Lane, Refused, Tally, Window, whole_line};
@@ -34,27 +35,23 @@ impl From<Broken> for Stopped {
     }
 }
 
-/// `POST /v1/rows`, `/v1/payouts`, `/v1/orders`
-pub(crate) async fn take<O: Outside>(door: Arc<Door<O>>, kind: EventKind, request: Request) -> Response {
-    match Box::pin(work(&door, kind, request)).await {
+/// `POST` to one of [`Taken::PATHS`].
+pub(crate) async fn take<O: Outside>(door: Arc<Door<O>>, taken: Taken, request: Request) -> Response {
+    match Box::pin(work(&door, taken, request)).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn work<O: Outside>(
-    door: &Door<O>,
-    kind: EventKind,
-    request: Request,
-) -> Result<Response, Box<Problem>> {
+async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Result<Response, Box<Problem>> {
     let (parts, body) = request.into_parts();
     let Ok(_in_flight) = door.requests.try_acquire() else {
         let detail = "as many requests as this door takes at once are being worked on (ingest.max_requests)";
         return Err(Problem::new(Kind::Busy, detail));
     };
-    let key = door.keys.open(&door.outside, &parts.headers, kind).await?;
+    let key = door.keys.open(&door.outside, &parts.headers, taken).await?;
     let (form, coding) = (Form::of(&parts.headers)?, Coding::of(&parts.headers)?);
-    let lane = open_lane(door, kind, &parts.headers).await?;
+    let lane = open_lane(door, taken.kind(), &parts.headers).await?;
     let settings = &door.settings;
     let bounds = Bounds {
         records: settings.window_records.get(),
@@ -62,7 +59,7 @@ async fn work<O: Outside>(
         attempts: 1,
     };
     let mut intake = Intake {
-        kind,
+        taken,
         key: &key,
         window: Window::new(door.outside.kafka(), lane, bounds),
     };
@@ -75,7 +72,7 @@ async fn work<O: Outside>(
         }
     };
     let tally = intake.window.into_tally();
-    door.metrics.count(kind, &tally);
+    door.metrics.count(taken, &tally);
     answer(tally, ended)
 }
 
@@ -121,7 +118,7 @@ fn trace_of(headers: &HeaderMap) -> Vec<(String, Option<Vec<u8>>)> {
 
 /// One request's events on their way.
 struct Intake<'a, P> {
-    kind: EventKind,
+    taken: Taken,
     key: &'a StoredKey,
     window: Window<'a, P>,
 }
@@ -210,22 +207,21 @@ impl<P: Publish> Intake<'_, P> {
     /// One event, at a line or a place in an array.
     async fn event(&mut self, line: u64, text: &str) -> Result<(), Broken> {
         match self.read(text) {
-            Ok(event) => self.window.send(line, &event).await,
+            Ok((event, warning)) => self.window.send_warned(line, &event, warning).await,
             Err(refused) => self.window.refuse(line, refused).await,
         }
     }
 
-    fn read(&self, text: &str) -> Result<Event, Refused> {
-        let refused = |error: FieldError| Refused::Field(error);
-        let event = Event::from_json(self.kind, text).map_err(refused)?;
+    fn read(&self, text: &str) -> Result<(Event, Option<FieldError>), Refused> {
+        let (event, warning) = self.taken.read(text, self.key).map_err(Refused::Field)?;
         speaks_for(self.key, &event).map_err(Refused::Foreign)?;
-        Ok(event)
+        Ok((event, warning))
     }
 }
 
 fn answer(tally: Tally, ended: Result<(), Stopped>) -> Result<Response, Box<Problem>> {
     match ended {
-        Ok(()) if tally.refused == 0 => Ok(accepted(tally.accepted)),
+        Ok(()) if tally.refused == 0 => Ok(accepted(&tally)),
         Ok(()) => Err(refused(tally)),
         Err(Stopped::Whole(problem)) => Err(problem),
         Err(Stopped::Body { error, line }) => Err(error.problem().with_tally(tally).with_resume_line(line)),
@@ -236,8 +232,13 @@ fn answer(tally: Tally, ended: Result<(), Stopped>) -> Result<Response, Box<Prob
     }
 }
 
-fn accepted(number: u64) -> Response {
-    let body = format!(r#"{{"accepted":{number}}}"#);
+fn accepted(tally: &Tally) -> Response {
+    let mut body = format!(r#"{{"accepted":{}"#, tally.accepted);
+    if !tally.warnings.is_empty() {
+        body.push_str(r#","warnings":"#);
+        body.push_str(&serde_json::to_string(&tally.warnings).unwrap_or_default());
+    }
+    body.push('}');
     (
         StatusCode::ACCEPTED,
         [(header::CONTENT_TYPE, "application/json")],

@@ -8,10 +8,10 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
-use redline_schemas::EventKind;
 
 use super::Door;
 use super::outside::Outside;
+use super::taken::Taken;
 use crate::window::Tally;
 
 /// Upper bounds of the durations in seconds: Kafka's round trip at one end, long streams at the other.
@@ -29,7 +29,7 @@ impl Metrics {
         let events = IntCounterVec::new(
             Opts::new(
                 "redline_ingest_events_total",
-                "Events that came through the HTTP door, by kind and outcome.",
+                "Events and facts that came through the HTTP door, by kind and outcome.",
             ),
             &["kind", "outcome"],
         )?;
@@ -50,10 +50,10 @@ impl Metrics {
         })
     }
 
-    pub(crate) fn count(&self, kind: EventKind, tally: &Tally) {
+    pub(crate) fn count(&self, taken: Taken, tally: &Tally) {
         for (outcome, number) in [("accepted", tally.accepted), ("refused", tally.refused)] {
             self.events
-                .with_label_values(&[kind.entity_type(), outcome])
+                .with_label_values(&[taken.name(), outcome])
                 .inc_by(number);
         }
     }

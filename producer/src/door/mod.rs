@@ -1,4 +1,4 @@
-//! The HTTP door: events come in as JSON or NDJSON and are answered when Kafka has acknowledged them.
+//! The HTTP door: events and facts come in as JSON or NDJSON and are answered when Kafka has acknowledged them.
 //!
 //! Every event of a request ends as accepted or as named in the answer; where the request breaks off, the answer
 //! says from which line to go on. Sending anything again is harmless.
@@ -13,6 +13,7 @@ mod outside;
 mod problem;
 mod server;
 mod settings;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,6 @@ use axum::extract::Request;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use redline_schemas::EventKind;
 use tokio::sync::Semaphore;
 
 use self::auth::Keys;
@@ -31,6 +31,7 @@ use self::health::Health;
 use self::metrics::Metrics;
 use self::outside::Outside;
 use self::problem::{Kind, Problem};
+use self::taken::Taken;
 
 pub use self::outside::Services;
 pub use self::server::{BoundDoor, ServeError, bind, serve};
@@ -63,10 +64,11 @@ impl<O: Outside> Door<O> {
     }
 
     fn router(self: &Arc<Self>) -> Router {
-        Router::new()
-            .route("/v1/rows", self.events(EventKind::Row))
-            .route("/v1/payouts", self.events(EventKind::Payout))
-            .route("/v1/orders", self.events(EventKind::Order))
+        let router = Router::new();
+        let router = Taken::PATHS.into_iter().fold(router, |router, (path, taken)| {
+            router.route(path, self.takes(taken))
+        });
+        router
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz::<O>))
             .route("/metrics", get(metrics::metrics::<O>))
@@ -79,9 +81,9 @@ impl<O: Outside> Door<O> {
             .with_state(Arc::clone(self))
     }
 
-    fn events(self: &Arc<Self>, kind: EventKind) -> MethodRouter<Arc<Self>> {
+    fn takes(self: &Arc<Self>, taken: Taken) -> MethodRouter<Arc<Self>> {
         let door = Arc::clone(self);
-        post(move |request: Request| intake::take(Arc::clone(&door), kind, request))
+        post(move |request: Request| intake::take(Arc::clone(&door), taken, request))
     }
 }
 

@@ -110,6 +110,8 @@ struct Members<'a> {
     not_ready: &'a [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [LineError]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [LineError],
 }
 
 impl Problem {
@@ -166,6 +168,7 @@ impl Problem {
             resume_line: self.resume_line,
             not_ready: &self.not_ready,
             errors: tally.map(|tally| tally.errors.as_slice()),
+            warnings: tally.map(|tally| tally.warnings.as_slice()).unwrap_or_default(),
         };
         serde_json::to_string(&members).unwrap_or_default()
     }

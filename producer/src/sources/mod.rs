@@ -3,6 +3,7 @@
 pub mod files;
 mod mapping;
 mod reading;
+pub mod reference;
 mod settings;
 
 pub use settings::{CollectSettings, ColumnSettings, ColumnType, Format};

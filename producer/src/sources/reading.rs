@@ -21,7 +21,7 @@ const CHUNKS_AHEAD: usize = 4;
 pub(crate) const MAX_LINE: usize = 1 << 20;
 
 /// Why a CSV record is refused whose end csv-core and [`Lines`] see at different places.
-const CARRIAGE_RETURN: &str =
+pub(crate) const CARRIAGE_RETURN: &str =
     "holds a carriage return outside of quotes; save the file with lines that end in LF or CRLF";
 
 /// The rows of one chunk of a file.
@@ -255,14 +255,14 @@ impl Rows {
 }
 
 /// Cuts one CSV record into its cells.
-struct Cutter {
+pub(crate) struct Cutter {
     reader: csv_core::Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Cutter {
-    fn new(delimiter: u8) -> Self {
+    pub(crate) fn new(delimiter: u8) -> Self {
         Self {
             reader: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
             text: Vec::new(),
@@ -271,7 +271,7 @@ impl Cutter {
     }
 
     /// None when the record ends before its last character: at a carriage return outside of quotes.
-    fn cells(&mut self, record: &str) -> Option<Vec<&str>> {
+    pub(crate) fn cells(&mut self, record: &str) -> Option<Vec<&str>> {
         // Cells are never longer than their record, nor more than its characters and one.
         self.text.resize(record.len() + 1, 0);
         self.ends.resize(record.len() + 2, 0);

@@ -2,6 +2,7 @@
 
 mod access;
 mod events;
+mod facts;
 mod limits;
 mod listening;
 
@@ -84,7 +85,7 @@ fn world(kafka: Kafka, registry: Registry) -> World {
         lookups: AtomicUsize::new(0),
         database_away: AtomicBool::new(false),
     };
-    world.add_key(&key(), &["rows"], None);
+    world.add_key(&key(), &["rows", "facts", "approvals"], None);
     world
 }
 
