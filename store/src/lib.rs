@@ -12,6 +12,7 @@ pub mod keys;
 pub mod outbox;
 pub mod positions;
 pub mod quarantine;
+pub mod read;
 pub mod record;
 pub mod rules;
 pub mod types;

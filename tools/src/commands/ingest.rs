@@ -17,9 +17,13 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
         pool: redline_store::pool(settings.database.url(), "ingest", 4)?,
     };
     let metrics = prometheus::Registry::new();
-    door::serve(settings.ingest.clone(), services, metrics, async move {
-        stop.cancelled().await
-    })
+    door::serve(
+        settings.ingest.clone(),
+        services,
+        metrics,
+        axum::Router::new(),
+        async move { stop.cancelled().await },
+    )
     .await?;
     Ok(())
 }
