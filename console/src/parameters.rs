@@ -62,7 +62,10 @@ impl Parameters {
     /// A word such as a kind; new ones may come.
     pub(crate) fn word(&self, name: &str) -> Result<Option<String>, Box<Problem>> {
         let is_word = |value: &str| {
-            (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            (1..=64).contains(&value.len())
+                && value
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         match self.get(name) {
             Some(value) if !is_word(value) => Err(wrong(name, value, "a word such as `retroactive_change`")),

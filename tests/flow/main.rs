@@ -6,6 +6,7 @@
 mod bad_input;
 mod migrate;
 mod path;
+mod read_model;
 mod registry;
 
 use std::time::Duration;
