@@ -7,6 +7,7 @@ mod bad_input;
 mod facts;
 mod migrate;
 mod path;
+mod read_model;
 mod registry;
 
 use std::time::Duration;

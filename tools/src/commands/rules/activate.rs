@@ -120,9 +120,7 @@ fn decide(
     let known = |id: &str| standing().find(|fact| fact.id == id);
     let same = match id {
         Some(id) => known(id).filter(|fact| fact.effective_at == effective_at),
-        None => standing()
-            .filter(|fact| fact.effective_at <= effective_at)
-            .next_back(),
+        None => standing().rfind(|fact| fact.effective_at <= effective_at),
     };
     if let Some(same) = same.filter(|fact| fact.text.as_deref() == Some(text)) {
         return Ok(Decision::Same(same.id.clone()));
