@@ -89,12 +89,13 @@ impl<'a> Known<'a> {
     /// The allowed patterns of the rules, and the keys of the table that are valid at this instant.
     pub fn may_edit(&self, editor: &str, at: Timestamp) -> bool {
         let listed = EDITORS.iter().any(|pattern| matches(pattern, editor));
+        let table = self.references.range((EDITORS_TABLE, "")..).map(|(key, _)| key);
         listed
-            || self.references.keys().any(|(table, pattern)| {
-                *table == EDITORS_TABLE
-                    && matches(pattern, editor)
-                    && self.reference(table, pattern, at).is_some()
-            })
+            || table
+                .take_while(|(name, _)| *name == EDITORS_TABLE)
+                .any(|(name, pattern)| {
+                    matches(pattern, editor) && self.reference(name, pattern, at).is_some()
+                })
     }
 
     /// The approvals about a row.

@@ -11,6 +11,9 @@ mod moves;
 mod values;
 mod violations;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -34,6 +34,11 @@ pub(super) const SCENARIOS: &[Entry] = &[
         while_closed,
     ),
     (
+        "moved into a closed period and out of one",
+        |rates| rates.retroactive,
+        closed_on_one_side,
+    ),
+    (
         "the end moved on while a column changed",
         |rates| rates.retroactive,
         end_moved,
@@ -143,6 +148,22 @@ fn while_closed(scene: &mut Scene<'_>) {
         scene.absent(RETROACTIVE, version, Some(TOTAL));
     } else {
         scene.expect(RETROACTIVE, version, Some(TOTAL));
+    }
+}
+
+fn closed_on_one_side(scene: &mut Scene<'_>) {
+    let (this, next) = (scene.story.week_end, days_after(scene.story.week_end, 7));
+    scene.story.now.period_end = Some(next);
+    scene.story.calm(1);
+    // This week is closed for an hour; next week is not.
+    let friday = scene.story.day(-2, 12 * 3_600);
+    let version = scene.grown(seconds_after(friday, 60));
+    scene.absent(RETROACTIVE, version, Some(TOTAL));
+    for (end, seconds) in [(this, 120), (next, 180)] {
+        scene.story.now.period_end = Some(end);
+        let version = scene.grown(seconds_after(friday, seconds));
+        scene.expect(RETROACTIVE, version, Some(TOTAL));
+        scene.absent("lock_change", version, Some("period_end"));
     }
 }
 
