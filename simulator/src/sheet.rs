@@ -38,14 +38,14 @@ pub(crate) fn make(settings: &SimulationSettings) -> Sheet {
         Story::new(index, end, settings.late_versions, own.clone())
     };
     let scenarios = assignment(settings);
-    for (index, scenario) in scenarios.iter().enumerate() {
+    for (index, (name, _, make_finding)) in scenarios.iter().enumerate() {
         let mut own = Random::new(random.bits());
         let mut other = new_story(settings.rows + index, &mut own.clone());
         let story = new_story(index, &mut own);
         other.week_end = story.week_end;
         other.now.period_end = story.now.period_end;
-        let mut scene = Scene::new(scenario.name, story, other, grace, &mut maker);
-        (scenario.make)(&mut scene);
+        let mut scene = Scene::new(name, story, other, grace, &mut maker);
+        make_finding(&mut scene);
         let (said, stated, found) = scene.end();
         events.extend(said);
         facts.extend(stated);

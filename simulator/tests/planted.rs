@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redline_simulator::{Order, Simulation, SimulationSettings, check, compare, oracle};
+use redline_simulator::event::Cell;
+use redline_simulator::{FindingRates, Grace, Order, Simulation, SimulationSettings, check, compare, oracle};
 
 const KINDS: [&str; 10] = [
     "retroactive_change",
@@ -167,4 +168,81 @@ fn flag_ids_are_unique() {
     let truth = small(5).truth;
     let ids: BTreeSet<&String> = truth.flags.iter().map(|flag| &flag.flag_id).collect();
     assert_eq!(ids.len(), truth.flags.len());
+}
+
+#[test]
+fn amounts_survive_as_json_numbers() {
+    for event in small(1).events.iter().filter(|event| !event.wordy) {
+        let json = event.json();
+        for (column, cell) in &event.content.columns {
+            if let Cell::Number(amount) = cell {
+                assert_eq!(json["columns"][column].to_string(), amount.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sheet_smaller_than_its_findings_has_no_more_rows_than_asked_for() {
+    let simulation = Simulation::new(SimulationSettings {
+        rows: 5,
+        ..SimulationSettings::default()
+    });
+    assert_eq!(simulation.truth.planted.len(), 5);
+    let none = SimulationSettings {
+        rows: 40,
+        findings: FindingRates::each(0),
+        ..SimulationSettings::default()
+    };
+    assert!(Simulation::new(none).truth.planted.is_empty());
+}
+
+#[test]
+fn a_calm_sheet_has_changes_and_no_flags() {
+    for seed in 0..4 {
+        let settings = SimulationSettings {
+            seed,
+            rows: 300,
+            restless: 0,
+            findings: FindingRates::each(0),
+            ..SimulationSettings::default()
+        };
+        let truth = Simulation::new(settings).truth;
+        assert!(truth.changes.len() > 1000);
+        assert!(truth.flags.is_empty(), "{:?}", truth.flags.first());
+    }
+}
+
+#[test]
+fn longer_graces_are_planted_as_well() {
+    for grace in [
+        Grace::CalendarDays(3),
+        Grace::CalendarDays(10),
+        Grace::BusinessDays(5),
+    ] {
+        let settings = SimulationSettings {
+            grace: Some(grace),
+            rows: 150,
+            seed: 8,
+            ..SimulationSettings::default()
+        };
+        let truth = Simulation::new(settings).truth;
+        let standing: BTreeSet<&str> = truth.flags.iter().map(|flag| flag.flag_id.as_str()).collect();
+        for planted in &truth.planted {
+            for key in &planted.expected {
+                assert!(
+                    standing.contains(key.flag_id().as_str()),
+                    "{grace:?}, {}: {key:?}",
+                    planted.scenario
+                );
+            }
+            for key in &planted.absent {
+                assert!(
+                    !standing.contains(key.flag_id().as_str()),
+                    "{grace:?}, {}: {key:?}",
+                    planted.scenario
+                );
+            }
+        }
+    }
 }

@@ -2,64 +2,52 @@
 
 use jiff::Timestamp;
 
-use super::{Entry, Scene};
+use super::{Group, Scenario, Scene};
 use crate::amount::Amount;
 use crate::days::{micros_after, seconds_after};
 use crate::event::Cell;
 use crate::fact::{Approval, Fact, Statement};
 use crate::rulebook::{FOREMAN, QUANTITY, TOTAL};
 
-pub(super) const SCENARIOS: &[Entry] = &[
-    ("approved by value", |rates| rates.approvals, by_value),
-    ("approved up to a ceiling", |rates| rates.approvals, by_ceiling),
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("approved by value", Group::Approvals, by_value),
+    ("approved up to a ceiling", Group::Approvals, by_ceiling),
     (
         "approved for a completed row and a stranger",
-        |rates| rates.approvals,
+        Group::Approvals,
         all_three_kinds,
     ),
     (
         "approved at the last instant",
-        |rates| rates.approvals,
+        Group::Approvals,
         at_the_last_instant,
     ),
-    ("one approval, two changes", |rates| rates.approvals, used_once),
-    ("approved by the editor", |rates| rates.approvals, by_the_editor),
-    ("approved too late", |rates| rates.approvals, too_late),
-    ("approved for another value", |rates| rates.approvals, other_value),
-    ("approved up to less", |rates| rates.approvals, low_ceiling),
-    (
-        "approved for another column",
-        |rates| rates.approvals,
-        other_column,
-    ),
-    (
-        "approved for another editor",
-        |rates| rates.approvals,
-        other_editor,
-    ),
-    ("approved for another row", |rates| rates.approvals, other_row),
-    ("approval expired", |rates| rates.approvals, expired),
-    ("approval not yet valid", |rates| rates.approvals, not_yet_valid),
+    ("one approval, two changes", Group::Approvals, used_once),
+    ("approved by the editor", Group::Approvals, by_the_editor),
+    ("approved too late", Group::Approvals, too_late),
+    ("approved for another value", Group::Approvals, other_value),
+    ("approved up to less", Group::Approvals, low_ceiling),
+    ("approved for another column", Group::Approvals, other_column),
+    ("approved for another editor", Group::Approvals, other_editor),
+    ("approved for another row", Group::Approvals, other_row),
+    ("approval expired", Group::Approvals, expired),
+    ("approval not yet valid", Group::Approvals, not_yet_valid),
     (
         "approval replaced by a higher version",
-        |rates| rates.approvals,
+        Group::Approvals,
         replaced,
     ),
     (
         "approval with a ceiling for an impact that nobody knows",
-        |rates| rates.approvals,
+        Group::Approvals,
         unknown_impact,
     ),
     (
         "approval with a value that fits and a ceiling that does not",
-        |rates| rates.approvals,
+        Group::Approvals,
         both_must_hold,
     ),
-    (
-        "an approved reversion",
-        |rates| rates.approvals,
-        approved_reversion,
-    ),
+    ("an approved reversion", Group::Approvals, approved_reversion),
 ];
 
 const RETROACTIVE: &str = "retroactive_change";

@@ -1,28 +1,25 @@
 //! What a version holds: several contents at one version, text, and amounts of another currency.
 
-use super::{Entry, Scene};
+use super::{Group, Scenario, Scene};
 use crate::days::seconds_after;
 use crate::event::{Cell, Event, Op};
 use crate::rulebook::{FOREMAN, PRICE, QUANTITY, TOTAL};
 
-pub(super) const SCENARIOS: &[Entry] = &[
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("two contents at one version", Group::Conflicts, two_contents),
+    ("one content without a time", Group::Conflicts, one_without_time),
+    ("two contents of a delete", Group::Conflicts, two_deletes),
     (
-        "two contents at one version",
-        |rates| rates.conflicts,
-        two_contents,
+        "an update and a delete at one version",
+        Group::Conflicts,
+        update_and_delete,
     ),
-    (
-        "one content without a time",
-        |rates| rates.conflicts,
-        one_without_time,
-    ),
-    ("two contents of a delete", |rates| rates.conflicts, two_deletes),
-    ("two copies in other words", |rates| rates.conflicts, two_copies),
-    ("text in an amount", |rates| rates.retroactive, text_in_amount),
-    ("a quantity without a price", |rates| rates.retroactive, no_price),
+    ("two copies in other words", Group::Conflicts, two_copies),
+    ("text in an amount", Group::Retroactive, text_in_amount),
+    ("a quantity without a price", Group::Retroactive, no_price),
     (
         "an empty cell is filled and emptied",
-        |rates| rates.retroactive,
+        Group::Retroactive,
         empty_cell,
     ),
 ];
@@ -76,6 +73,20 @@ fn two_deletes(scene: &mut Scene<'_>) {
     other_content(scene, "Left behind", Some(-40));
     scene.expect(CONFLICT, version, None);
     scene.absent("row_deleted", version, None);
+}
+
+fn update_and_delete(scene: &mut Scene<'_>) {
+    scene.story.calm(1);
+    let at = scene.late();
+    let version = scene.grown(at);
+    other_content(scene, "Gone", Some(1));
+    if let Some(last) = scene.story.events.last_mut() {
+        last.content.op = Op::Delete;
+    }
+    scene.expect(CONFLICT, version, None);
+    scene.expect("row_deleted", version, None);
+    // The update that does not stand makes no change.
+    scene.absent("retroactive_change", version, Some(TOTAL));
 }
 
 fn two_copies(scene: &mut Scene<'_>) {

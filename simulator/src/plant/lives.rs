@@ -1,39 +1,28 @@
-//! Locks, deletes, returns and moves.
+//! Locks, deletes and returns.
 
-use super::{Entry, Scene};
+use super::{Group, Scenario, Scene};
 use crate::amount::Amount;
-use crate::days::{days_after, micros_after, seconds_after};
+use crate::days::{days_after, seconds_after};
 use crate::event::Op;
 use crate::rulebook::TOTAL;
-use crate::truth::FlagKey;
 
-pub(super) const SCENARIOS: &[Entry] = &[
-    ("un-completed", |rates| rates.lock, uncompleted),
-    ("moved to another period", |rates| rates.lock, other_period),
-    ("put into another currency", |rates| rates.lock, other_currency),
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("un-completed", Group::Lock, uncompleted),
+    ("moved to another period", Group::Lock, other_period),
+    ("put into another currency", Group::Lock, other_currency),
     (
         "deleted after it was completed",
-        |rates| rates.deleted,
+        Group::Deleted,
         deleted_completed,
     ),
-    ("deleted after its end", |rates| rates.deleted, deleted_past_end),
+    ("deleted after its end", Group::Deleted, deleted_past_end),
     (
         "deleted in another currency",
-        |rates| rates.deleted,
+        Group::Deleted,
         deleted_in_another_currency,
     ),
-    ("deleted in time", |rates| rates.deleted, deleted_in_time),
-    (
-        "deleted at first sight",
-        |rates| rates.deleted,
-        deleted_at_first_sight,
-    ),
-    ("moved within seven days", |rates| rates.moved, moved),
-    (
-        "created again after more than seven days, and before the delete",
-        |rates| rates.moved,
-        not_moved,
-    ),
+    ("deleted in time", Group::Deleted, deleted_in_time),
+    ("deleted at first sight", Group::Deleted, deleted_at_first_sight),
 ];
 
 fn uncompleted(scene: &mut Scene<'_>) {
@@ -135,33 +124,4 @@ fn deleted_at_first_sight(scene: &mut Scene<'_>) {
     let version = scene.story.say(Op::Snapshot, at, "ben@example.com");
     scene.absent("retroactive_change", version, Some(TOTAL));
     scene.absent("late_row", version, None);
-}
-
-/// The row is deleted in time, and another row with its columns is created so long after the delete.
-fn again(scene: &mut Scene<'_>, seconds: i64, micros: i64) -> FlagKey {
-    scene.story.calm(1);
-    let at = scene.in_time();
-    scene.story.delete(at, "ben@example.com");
-    scene.other.now.columns.clone_from(&scene.story.now.columns);
-    scene.other.now.period_end = scene.story.now.period_end;
-    let version = scene.other.say(
-        Op::Create,
-        micros_after(seconds_after(at, seconds), micros),
-        "ben@example.com",
-    );
-    FlagKey::new("row_moved", &scene.other.now.row_id, version, None)
-}
-
-fn moved(scene: &mut Scene<'_>) {
-    let edges = [7 * 86_400, 0, 3_600];
-    let seconds = *scene.story.random.pick(&edges);
-    let key = again(scene, seconds, 0);
-    scene.found.expected.push(key);
-}
-
-fn not_moved(scene: &mut Scene<'_>) {
-    let edges = [(7 * 86_400, 1), (0, -1)];
-    let (seconds, micros) = *scene.story.random.pick(&edges);
-    let key = again(scene, seconds, micros);
-    scene.found.absent.push(key);
 }

@@ -4,6 +4,7 @@
 mod approvals;
 mod contents;
 mod lives;
+mod moves;
 mod people;
 mod rules;
 mod timing;
@@ -21,49 +22,62 @@ use crate::settings::{FindingRates, Grace, SimulationSettings};
 use crate::story::Story;
 use crate::truth::{FlagKey, Planted};
 
-/// How a finding of this name is made, and with which rate.
-pub(crate) struct Scenario {
-    pub name: &'static str,
-    pub group: fn(&FindingRates) -> u32,
-    pub make: fn(&mut Scene<'_>),
+/// What a scenario is about. Each group has a rate of its own in the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Retroactive,
+    Completed,
+    Lock,
+    Late,
+    Deleted,
+    Moved,
+    Editors,
+    Rules,
+    Reversions,
+    Conflicts,
+    Approvals,
 }
 
-/// Every scenario.
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    [
+impl Group {
+    fn rate(self, rates: &FindingRates) -> u32 {
+        match self {
+            Self::Retroactive => rates.retroactive,
+            Self::Completed => rates.completed,
+            Self::Lock => rates.lock,
+            Self::Late => rates.late,
+            Self::Deleted => rates.deleted,
+            Self::Moved => rates.moved,
+            Self::Editors => rates.editors,
+            Self::Rules => rates.rules,
+            Self::Reversions => rates.reversions,
+            Self::Conflicts => rates.conflicts,
+            Self::Approvals => rates.approvals,
+        }
+    }
+}
+
+/// A way to make a finding: its name, what it is about, and how it is made.
+pub(crate) type Scenario = (&'static str, Group, fn(&mut Scene<'_>));
+
+/// Which scenario each of the first rows gets.
+pub(crate) fn assignment(settings: &SimulationSettings) -> Vec<Scenario> {
+    let all: Vec<Scenario> = [
         timing::SCENARIOS,
         lives::SCENARIOS,
+        moves::SCENARIOS,
         people::SCENARIOS,
         rules::SCENARIOS,
         contents::SCENARIOS,
+        approvals::SCENARIOS,
     ]
-    .into_iter()
-    .chain([approvals::SCENARIOS])
-    .flatten()
-    .map(|(name, group, make)| Scenario {
-        name,
-        group: *group,
-        make: *make,
-    })
-    .collect()
-}
-
-type Entry = (&'static str, fn(&FindingRates) -> u32, fn(&mut Scene<'_>));
-
-/// Which scenario each of the first rows gets, in the order of the scenarios.
-pub(crate) fn assignment(settings: &SimulationSettings) -> Vec<Scenario> {
+    .concat();
     let mut wanted: Vec<(usize, Scenario)> = Vec::new();
-    let all = scenarios();
-    let in_group = |rate: fn(&FindingRates) -> u32| {
-        // A group is told by its rate's place in the settings, which no two groups share.
-        let mark = |scenario: &Scenario| group_mark(scenario.group);
-        all.iter().filter(|other| mark(other) == group_mark(rate)).count()
-    };
-    for scenario in scenarios() {
-        let rate = (scenario.group)(&settings.findings) as usize;
+    for scenario in &all {
+        let rate = usize::try_from(scenario.1.rate(&settings.findings)).unwrap_or(usize::MAX);
+        let in_group = all.iter().filter(|other| other.1 == scenario.1).count().max(1);
         if rate > 0 {
-            let rows = (settings.rows * rate / 1000 / in_group(scenario.group).max(1)).max(1);
-            wanted.push((rows, scenario));
+            let rows = settings.rows.saturating_mul(rate) / 1000 / in_group;
+            wanted.push((rows.max(1), *scenario));
         }
     }
     // Round by round, so that a small sheet has one of each before it has two of any.
@@ -72,28 +86,11 @@ pub(crate) fn assignment(settings: &SimulationSettings) -> Vec<Scenario> {
     for round in 0..rounds {
         for (count, scenario) in &wanted {
             if round < *count && rows.len() < settings.rows {
-                rows.push(Scenario { ..*scenario });
+                rows.push(*scenario);
             }
         }
     }
     rows
-}
-
-/// The place of a group's rate in the settings.
-fn group_mark(group: fn(&FindingRates) -> u32) -> u32 {
-    group(&FindingRates {
-        retroactive: 1,
-        completed: 2,
-        lock: 3,
-        late: 4,
-        deleted: 5,
-        moved: 6,
-        editors: 7,
-        rules: 8,
-        reversions: 9,
-        conflicts: 10,
-        approvals: 11,
-    })
 }
 
 /// A calm row on which a finding is made.

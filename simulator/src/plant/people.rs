@@ -1,30 +1,30 @@
 //! Who may edit, and values that come back.
 
-use super::{Entry, Scene};
+use super::{Group, Scenario, Scene};
 use crate::days::{FIRST_WEEK_END, days_after, seconds_after, utc};
 use crate::event::{Cell, Op};
 use crate::rulebook::{FOREMAN, QUANTITY, TOTAL};
 
-pub(super) const SCENARIOS: &[Entry] = &[
-    ("edited by a stranger", |rates| rates.editors, stranger),
-    ("edited by nobody", |rates| rates.editors, nobody),
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("edited by a stranger", Group::Editors, stranger),
+    ("edited by nobody", Group::Editors, nobody),
     (
         "edited by people of the table, within and after their validity",
-        |rates| rates.editors,
+        Group::Editors,
         of_the_table,
     ),
     (
         "a cell edited by a stranger, and a stranger's row with an allowed cell",
-        |rates| rates.editors,
+        Group::Editors,
         cell_editor,
     ),
-    ("a value comes back", |rates| rates.reversions, comes_back),
+    ("a value comes back", Group::Reversions, comes_back),
     (
         "a value comes back after a delete",
-        |rates| rates.reversions,
+        Group::Reversions,
         comes_back_after_delete,
     ),
-    ("an older value comes back", |rates| rates.reversions, older_value),
+    ("an older value comes back", Group::Reversions, older_value),
 ];
 
 const UNAUTHORIZED: &str = "unauthorized_editor";

@@ -1,24 +1,22 @@
 //! Violated rules: the source's own, its calendar's, and its contract prices'.
 
-use super::{Entry, Scene};
+use super::{Group, Scenario, Scene};
 use crate::amount::Amount;
-use crate::days::{days_after, seconds_after};
+use crate::days::{days_after, micros_after, seconds_after};
 use crate::event::Cell;
 use crate::rulebook::{PRICE, QUANTITY, TOTAL};
 
-pub(super) const SCENARIOS: &[Entry] = &[
-    ("total is not the product", |rates| rates.rules, wrong_total),
-    ("negative quantity", |rates| rates.rules, negative),
-    ("text where an amount is needed", |rates| rates.rules, text),
-    (
-        "a product that nothing can hold",
-        |rates| rates.rules,
-        out_of_range,
-    ),
-    ("a week that ends on a Wednesday", |rates| rates.rules, wednesday),
-    ("price above the contract", |rates| rates.rules, above_contract),
-    ("the contract price sinks", |rates| rates.rules, contract_sinks),
-    ("no agreed price", |rates| rates.rules, no_contract),
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("total is not the product", Group::Rules, wrong_total),
+    ("negative quantity", Group::Rules, negative),
+    ("text where an amount is needed", Group::Rules, text),
+    ("a product that nothing can hold", Group::Rules, out_of_range),
+    ("a week that ends on a Wednesday", Group::Rules, wednesday),
+    ("price above the contract", Group::Rules, above_contract),
+    ("the contract price sinks", Group::Rules, contract_sinks),
+    ("two contract prices at once", Group::Rules, two_contracts),
+    ("a contract price that was said later", Group::Rules, said_later),
+    ("no agreed price", Group::Rules, no_contract),
 ];
 
 const VIOLATION: &str = "rule_violation";
@@ -143,6 +141,49 @@ fn contract_sinks(scene: &mut Scene<'_>) {
     let version = scene.grown(seconds_after(from, -1));
     scene.absent(VIOLATION, version, CONTRACT);
     let version = scene.grown(from);
+    scene.expect(VIOLATION, version, CONTRACT);
+}
+
+fn two_contracts(scene: &mut Scene<'_>) {
+    let agreed = scene.story.amount(PRICE);
+    let lower = agreed.minus(Amount::cents(75)).unwrap_or(agreed);
+    let from = scene.story.day(-3, 12 * 3_600);
+    // All stay valid. The later one counts; of those that are equally late the one with the greater id, made last.
+    for (price, valid_from) in [
+        (lower, None),
+        (agreed, None),
+        (agreed, Some(from)),
+        (lower, Some(from)),
+    ] {
+        let fact = scene
+            .facts
+            .contract(&scene.story.now.columns, price, (valid_from, None));
+        scene.made.push(fact);
+    }
+    scene.story.calm(1);
+    let version = scene.story.now.version;
+    scene.absent(VIOLATION, version, CONTRACT);
+    let version = scene.grown(micros_after(from, -1));
+    scene.absent(VIOLATION, version, CONTRACT);
+    let version = scene.grown(from);
+    scene.expect(VIOLATION, version, CONTRACT);
+}
+
+fn said_later(scene: &mut Scene<'_>) {
+    let low = scene
+        .story
+        .amount(PRICE)
+        .minus(Amount::cents(25))
+        .unwrap_or_default();
+    let mut fact = scene.facts.contract(&scene.story.now.columns, low, (None, None));
+    // Valid ever since, but nobody had said so before Thursday noon.
+    let said_at = scene.story.day(-3, 12 * 3_600);
+    fact.effective_at = said_at;
+    scene.made.push(fact);
+    scene.story.calm(1);
+    let version = scene.grown(micros_after(said_at, -1));
+    scene.absent(VIOLATION, version, CONTRACT);
+    let version = scene.grown(said_at);
     scene.expect(VIOLATION, version, CONTRACT);
 }
 

@@ -1,70 +1,54 @@
 //! What comes too late: changes and rows after the end, after a close, and what is just in time.
 
-use super::{Entry, Scene};
+use super::{Group, Scenario, Scene};
 use crate::amount::Amount;
 use crate::days::{days_after, micros_after, seconds_after};
 use crate::event::{Cell, Op};
 use crate::rulebook::{FOREMAN, QUANTITY, TOTAL};
 
-pub(super) const SCENARIOS: &[Entry] = &[
-    ("changed after the end", |rates| rates.retroactive, changed_late),
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("changed after the end", Group::Retroactive, changed_late),
     (
         "changed at the edge of the last day",
-        |rates| rates.retroactive,
+        Group::Retroactive,
         at_the_edge,
     ),
     (
         "a cell changed late in a row that was in time, and the other way round",
-        |rates| rates.retroactive,
+        Group::Retroactive,
         cell_late,
     ),
-    (
-        "changed at no known time",
-        |rates| rates.retroactive,
-        observed_late,
-    ),
-    (
-        "seen twice, in time and late",
-        |rates| rates.retroactive,
-        observed_twice,
-    ),
+    ("changed at no known time", Group::Retroactive, observed_late),
+    ("seen twice, in time and late", Group::Retroactive, observed_twice),
     (
         "changed between a close and its re-opening",
-        |rates| rates.retroactive,
+        Group::Retroactive,
         while_closed,
     ),
     (
         "moved into a closed period and out of one",
-        |rates| rates.retroactive,
+        Group::Retroactive,
         closed_on_one_side,
     ),
     (
         "the end moved on while a column changed",
-        |rates| rates.retroactive,
+        Group::Retroactive,
         end_moved,
     ),
-    (
-        "the same amount in other words",
-        |rates| rates.retroactive,
-        same_amount,
-    ),
+    ("the same amount in other words", Group::Retroactive, same_amount),
     (
         "changed after it was completed",
-        |rates| rates.completed,
+        Group::Completed,
         completed_then_changed,
     ),
-    ("created late", |rates| rates.late, created_late),
+    ("created late", Group::Late, created_late),
     (
         "created at the edge of the last day",
-        |rates| rates.late,
+        Group::Late,
         created_at_the_edge,
     ),
-    ("found late, not created", |rates| rates.late, found_late),
-    (
-        "came back late after a delete",
-        |rates| rates.late,
-        came_back_late,
-    ),
+    ("found late, not created", Group::Late, found_late),
+    ("came back late after a delete", Group::Late, came_back_late),
 ];
 
 const RETROACTIVE: &str = "retroactive_change";
