@@ -5,6 +5,7 @@
 //! read. Whoever comes second records nothing, discards its batch and reads on from the position. Kafka's
 //! committed offsets and Redis's marks are advice: nothing depends on them.
 
+pub mod backtest;
 pub mod batch;
 mod bounded;
 mod cache;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use redline_domain::approval::Approval;
 use redline_schemas::fact::Fact;
-use redline_schemas::{ContentHash, EntityKey, Event, EventKind};
+use redline_schemas::{ContentHash, EntityKey, Event, EventKind, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -123,6 +123,19 @@ fn read_row_key(row: &PgRow) -> Result<EntityKey, StoreError> {
         source: row.try_get("source")?,
         entity_id: row.try_get("row_id")?,
     })
+}
+
+/// Since when the rules of today are in force; none when no rules were ever recorded.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn rules_in_force_since(connection: &mut PgConnection) -> Result<Option<Timestamp>, StoreError> {
+    let since: Option<Timestamptz> = sqlx::query_scalar(
+        "select max(effective_at) from redline.facts where kind = 'rules' and standing and effective_at <= now()",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(since.map(|since| since.0))
 }
 
 /// The standing approvals of rows, in the order of their ids; rows without any are absent.

@@ -95,6 +95,26 @@ pub fn pool(url: &str, role: &str, connections: u32) -> Result<PgPool, StoreErro
         .connect_lazy_with(options))
 }
 
+/// Makes the present transaction one that only reads, all of it as of one instant. Its first statement.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn read_only(transaction: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("set transaction isolation level repeatable read read only")
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+/// One connection for long questions.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn read_only_connection(url: &str, role: &str) -> Result<PgConnection, StoreError> {
+    let options = options(url, role)?.options([("default_transaction_read_only", "on")]);
+    Ok(PgConnection::connect_with(&options).await?)
+}
+
 /// One connection for recording, whose transactions Postgres ends by itself when this process stops.
 ///
 /// # Errors

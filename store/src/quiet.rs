@@ -24,9 +24,7 @@ pub struct State {
 /// When Postgres cannot be reached.
 pub async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     let mut transaction = connection.begin().await?;
-    sqlx::query("set transaction isolation level repeatable read read only")
-        .execute(&mut *transaction)
-        .await?;
+    crate::read_only(&mut transaction).await?;
     let positions = sqlx::query(
         "select topic, partition, next_offset from redline.positions where superseded_at is null",
     )

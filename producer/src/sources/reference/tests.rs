@@ -92,7 +92,7 @@ fn latin_1_is_named_with_line_and_column() {
     insta::assert_snapshot!(wrong(b"key,note\nk,\"two\nr\xe9sum\xe9\"\nx,\x80\nl,ok\n", &[]));
     let header = wrong(b"k\xe9y,note\nk,n\n", &[]);
     assert!(
-        header.starts_with("line 1: : column 2: the byte E9") && !header.contains('\n'),
+        header.starts_with("line 1: : has in column 2 the byte E9") && !header.contains('\n'),
         "{header}"
     );
 }

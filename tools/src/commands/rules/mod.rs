@@ -8,11 +8,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use redline_domain::rules::{RuleSet, SourceRules};
 
 use self::activate::Activate;
-use super::counted;
+use super::{backtest, counted};
 use crate::settings::Settings;
 use crate::{Ending, found};
 
@@ -34,6 +34,12 @@ pub(crate) enum RulesCommand {
         judge again what was recorded about the time since then, and flags are revised or withdrawn."
     )]
     Activate(Activate),
+    /// Judge recorded rows again under a rule file, in memory, and show which flags would be there more, less or
+    /// differently; exit 3 when any would. Nothing is written.
+    #[command(
+        after_help = "Example: redline rules backtest --rules new-rules.toml --from 2026-01-01T00:00:00Z"
+    )]
+    Backtest(Backtest),
     /// List all rule sets that were ever recorded.
     #[command(after_help = "Example: redline rules list --json")]
     List {
@@ -55,12 +61,41 @@ pub(crate) enum RulesCommand {
     },
 }
 
+#[derive(Args)]
+pub(crate) struct Backtest {
+    /// The rule file to try.
+    #[arg(long, value_name = "FILE")]
+    rules: PathBuf,
+    /// From when on its rules would be in force, RFC 3339; default since when those of today are.
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<String>,
+    /// Compare no flags from then on, RFC 3339.
+    #[arg(long, value_name = "INSTANT")]
+    to: Option<String>,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Obeys.
 pub(crate) async fn run(command: RulesCommand, settings: &Settings) -> anyhow::Result<Ending> {
     match command {
         RulesCommand::Check { file, json } => {
             let file = file.as_deref().unwrap_or(&settings.migrate.rules);
             return Ok(found(check(file, json)?));
+        }
+        RulesCommand::Backtest(Backtest {
+            rules,
+            from,
+            to,
+            json,
+        }) => {
+            let trial = backtest::Trial {
+                rules: &rules,
+                from: from.as_deref(),
+                to: to.as_deref(),
+            };
+            return Ok(found(backtest::run(settings, &trial, json).await?));
         }
         RulesCommand::Activate(arguments) => activate::run(settings, &arguments).await?,
         RulesCommand::List { json } => recorded::list(settings, json).await?,

@@ -1,0 +1,158 @@
+//! `redline rules backtest`: what other rules would flag of what is recorded.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use redline_consumer::backtest::{Candidate, Compared, Comparison, Group, backtest};
+use redline_domain::rules::RuleSet;
+use redline_schemas::Timestamp;
+use redline_store::{facts, read_only_connection};
+use serde_json::{Value, json};
+
+use super::counted;
+use crate::Misuse;
+use crate::settings::Settings;
+
+/// What is to be tried.
+pub(crate) struct Trial<'a> {
+    /// The rule file.
+    pub(crate) rules: &'a Path,
+    /// From when on its rules would be in force; default since when those of today are.
+    pub(crate) from: Option<&'a str>,
+    /// Up to when flags are compared; default all.
+    pub(crate) to: Option<&'a str>,
+}
+
+/// Judges what is recorded under the file's rules and under those in force; answers whether the flags differ.
+pub(crate) async fn run(settings: &Settings, trial: &Trial<'_>, json: bool) -> anyhow::Result<bool> {
+    let name = trial.rules.display().to_string();
+    let rules =
+        fs::read_to_string(trial.rules).with_context(|| format!("the rule file {name} cannot be read"))?;
+    RuleSet::parse(&rules).map_err(|error| Misuse(format!("{name}: {error}")))?;
+    let instant = |option: &str, text: &str| {
+        Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
+    };
+    let from = trial.from.map(|text| instant("from", text)).transpose()?;
+    let to = trial.to.map(|text| instant("to", text)).transpose()?;
+
+    let mut connection = read_only_connection(settings.database.url(), "backtest").await?;
+    let from = match from {
+        Some(from) => from,
+        None => facts::rules_in_force_since(&mut connection)
+            .await?
+            .unwrap_or(Timestamp::FIRST),
+    };
+    let candidate = Candidate { rules, from, to };
+    // Draws nothing where the error stream is no terminal.
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let comparison = backtest(&mut connection, &candidate, |rows| {
+        bar.set_message(format!("{rows} rows judged"));
+        bar.tick();
+    })
+    .await;
+    bar.finish_and_clear();
+    let comparison = comparison?;
+    let mut out = std::io::stdout();
+    if json {
+        writeln!(out, "{}", to_json(&comparison, &candidate))?;
+    } else {
+        tell(&comparison, &candidate, &name, &mut out)?;
+    }
+    Ok(comparison.differs())
+}
+
+fn tell(
+    comparison: &Comparison,
+    candidate: &Candidate,
+    name: &str,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let rows = counted(comparison.rows, "row was", "rows were");
+    let to = candidate.to.map_or_else(String::new, |to| format!(" to {to}"));
+    writeln!(
+        out,
+        "{rows} judged under the rules in force and under {name}; flags from {}{to}, nothing was written",
+        candidate.from
+    )?;
+    if !comparison.by_kind.is_empty() {
+        let width = comparison
+            .by_kind
+            .keys()
+            .map(|(kind, _)| kind.len())
+            .max()
+            .unwrap_or(4)
+            .max(4);
+        writeln!(
+            out,
+            "\n{:width$}  RISK    {:>9} {:>9} {:>7} {:>7} {:>11}",
+            "KIND", "IN FORCE", "THE FILE", "MORE", "LESS", "DIFFERENTLY"
+        )?;
+        for ((kind, risk), compared) in &comparison.by_kind {
+            writeln!(
+                out,
+                "{kind:width$}  {risk:6}  {:>9} {:>9} {:>7} {:>7} {:>11}",
+                compared.now,
+                compared.then,
+                compared.more.count,
+                compared.less.count,
+                compared.different.count
+            )?;
+        }
+    }
+    for (title, group_of) in GROUPS {
+        let examples: Vec<_> = comparison
+            .by_kind
+            .values()
+            .flat_map(|compared| &group_of(compared).examples)
+            .collect();
+        if !examples.is_empty() {
+            writeln!(out, "\nFlagged {title}, for example:")?;
+        }
+        for flag in examples {
+            writeln!(out, "  {} {}: {}", flag.risk, flag.kind, flag.reason)?;
+        }
+    }
+    match comparison.differs() {
+        true => writeln!(out, "\nThe flags differ."),
+        false => writeln!(out, "\nNo difference."),
+    }
+}
+
+type GroupOf = fn(&Compared) -> &Group;
+
+/// The groups of a comparison with their titles.
+const GROUPS: [(&str, GroupOf); 3] = [
+    ("more", |compared| &compared.more),
+    ("less", |compared| &compared.less),
+    ("differently", |compared| &compared.different),
+];
+
+fn to_json(comparison: &Comparison, candidate: &Candidate) -> Value {
+    let group = |group: &Group| {
+        let examples: Vec<Value> = group
+            .examples
+            .iter()
+            .filter_map(|flag| serde_json::from_str(&flag.to_json()).ok())
+            .collect();
+        json!({"count": group.count, "examples": examples})
+    };
+    let kinds: Vec<Value> = comparison
+        .by_kind
+        .iter()
+        .map(|((kind, risk), compared)| {
+            json!({
+                "kind": kind, "risk": risk, "in_force": compared.now, "candidate": compared.then,
+                "more": group(&compared.more), "less": group(&compared.less),
+                "differently": group(&compared.different),
+            })
+        })
+        .collect();
+    json!({
+        "rows": comparison.rows, "from": candidate.from.to_string(),
+        "to": candidate.to.map(|to| to.to_string()), "differs": comparison.differs(), "flags": kinds,
+    })
+}
