@@ -11,6 +11,16 @@ use redline_store::facts::{self, NewFact};
 use redline_store::record::EntityUpdate;
 use redline_store::sqlx::PgConnection;
 
+/// The wide facts that are recorded now.
+///
+/// # Errors
+/// When Postgres cannot be reached, or the record is damaged.
+pub async fn knowledge(connection: &mut PgConnection) -> Result<Knowledge, StoreError> {
+    let mut facts = Facts::default();
+    facts.refresh(connection).await?;
+    Ok(facts.knowledge)
+}
+
 /// Everything that was recorded up to a generation.
 #[derive(Default)]
 pub(crate) struct Facts {

@@ -31,4 +31,5 @@ pub mod worker;
 mod writers;
 
 pub use decode::RETRY_HEADER;
+pub use facts::knowledge;
 pub use recorder::RecordError;

@@ -9,6 +9,7 @@ pub mod dirty;
 pub mod entities;
 pub mod error;
 pub mod facts;
+pub mod findings;
 pub mod flags;
 pub mod history;
 pub mod keys;

@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules, work,
+    bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules, simulate,
+    work,
 };
 use crate::settings::Settings;
 
@@ -73,6 +74,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
+    #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
+    Simulate(simulate::Simulate),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
@@ -279,6 +283,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));
         }
+        Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)

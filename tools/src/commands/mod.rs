@@ -13,21 +13,9 @@ pub(crate) mod quarantine;
 pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod rules;
+mod saying;
+pub(crate) mod simulate;
 pub(crate) mod work;
-
-/// Who says a fact: whom the command names, else the user of this system, else the command itself.
-fn said_by(given: Option<&str>, command: &str) -> String {
-    let user = || {
-        let names = ["USER", "LOGNAME"]
-            .into_iter()
-            .filter_map(|name| std::env::var(name).ok());
-        names.into_iter().find(|name| !name.is_empty())
-    };
-    given
-        .map(str::to_owned)
-        .or_else(user)
-        .unwrap_or_else(|| format!("redline {command}"))
-}
 
 /// A number of things, in words that fit it: `1 row`, `2 rows`.
 fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, many: &str) -> String {

@@ -3,20 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use redline_producer::LineError;
-use redline_producer::encode::Encoder;
-use redline_producer::facts::publish;
-use redline_producer::publisher::Publisher;
-use redline_producer::sources::reference::{self, Plan, Refusals, Table, shown};
+use redline_producer::sources::reference::{self, Plan, Refusals, Table};
 use redline_schemas::fact::Fact;
 use redline_store::reference::standing;
 
-use super::{counted, said_by};
+use super::counted;
+use super::saying::{said_by, send, until_recorded};
 use crate::settings::Settings;
 use crate::{Ending, Misuse};
 
@@ -37,8 +33,8 @@ pub(crate) enum ReferenceCommand {
         zeros that would be lost (007).\n\n\
         Rows that are recorded already are not sent again, and rows that differ replace those with the same key and \
         valid_from. Rows that the file does not have stay as they are; a row is ended by loading it with a valid_until. \
-        Rows of one key are never valid at the same time. Wait until workers have recorded a load before the same rows \
-        are loaded with other values (redline doctor --quiet --wait 60)."
+        Rows of one key are never valid at the same time. What was said before must be recorded by a worker first; the \
+        command waits for that."
     )]
     Load(Load),
     /// List the tables, or the rows of one.
@@ -92,6 +88,7 @@ async fn load(settings: &Settings, arguments: &Load) -> anyhow::Result<()> {
         Err(refusals) => return refuse(arguments, &refusals),
     };
     let pool = redline_store::pool(settings.database.url(), "reference", 1)?;
+    until_recorded(settings, &pool).await?;
     let recorded = standing(&pool, Some(&arguments.table)).await?;
     let mut plan = match reference::plan(&arguments.table, &rows, &recorded, &by) {
         Ok(plan) => plan,
@@ -101,7 +98,7 @@ async fn load(settings: &Settings, arguments: &Load) -> anyhow::Result<()> {
     let sent = if arguments.dry_run || facts.is_empty() {
         0
     } else {
-        send(settings, facts).await?
+        send_all(settings, facts).await?
     };
     let mut out = std::io::stdout();
     if arguments.json {
@@ -154,23 +151,12 @@ fn bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn send(settings: &Settings, facts: Vec<(u64, Fact)>) -> anyhow::Result<u64> {
-    let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
-    let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
-    // Draws nothing where the error stream is no terminal.
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
-    let all = facts.len();
-    let tally = publish(facts, &publisher, &encoder, |acknowledged| {
-        bar.set_message(format!("{acknowledged} of {all} rows are in Kafka"));
-        bar.tick();
-    })
-    .await;
-    bar.finish_and_clear();
-    let tally = tally?;
+/// Publishes the rows; fails when one of them is not in.
+async fn send_all(settings: &Settings, facts: Vec<(u64, Fact)>) -> anyhow::Result<u64> {
+    let tally = send(settings, facts).await?;
     if let Some(error) = tally.errors.first() {
         bail!(
-            "{} was too large for Kafka or refused by it, and {} are in; the first is line {}, which {}",
+            "Kafka refused {} and took {}; the first is line {}, which {}",
             counted(tally.refused, "row", "rows"),
             tally.accepted,
             error.line,
@@ -266,7 +252,7 @@ fn row_as_text(fact: &Fact) -> String {
         .values
         .iter()
         .flatten()
-        .map(|(name, value)| format!("{name}={}", shown(value)));
+        .map(|(name, value)| format!("{name}={}", value.to_text().unwrap_or_default()));
     format!(
         "{}  {} to {}  {}  (version {}, by {})",
         fact.key.as_deref().unwrap_or_default(),
@@ -284,7 +270,7 @@ fn row_as_json(fact: &Fact) -> serde_json::Value {
         .values
         .iter()
         .flatten()
-        .map(|(name, value)| (name.as_str(), shown(value)))
+        .map(|(name, value)| (name.as_str(), value.to_text().unwrap_or_default()))
         .collect();
     serde_json::json!({
         "id": fact.id,

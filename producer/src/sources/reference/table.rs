@@ -156,7 +156,9 @@ impl Reader {
         self.refusals.add(
             line.number + u64::try_from(breaks).unwrap_or_default(),
             "",
-            format!("column {column}: the byte {byte:02X}{latin} is no UTF-8; save the file as UTF-8"),
+            format!(
+                "has in column {column} the byte {byte:02X}{latin}, which is no UTF-8; save the file as UTF-8"
+            ),
         );
         None
     }

@@ -1,4 +1,5 @@
 use super::*;
+use redline_schemas::ColumnValue;
 
 const PRICES: &str = "\
 Work Order,Task,price,valid_from,valid_until
@@ -92,7 +93,7 @@ fn latin_1_is_named_with_line_and_column() {
     insta::assert_snapshot!(wrong(b"key,note\nk,\"two\nr\xe9sum\xe9\"\nx,\x80\nl,ok\n", &[]));
     let header = wrong(b"k\xe9y,note\nk,n\n", &[]);
     assert!(
-        header.starts_with("line 1: : column 2: the byte E9") && !header.contains('\n'),
+        header.starts_with("line 1: : has in column 2 the byte E9") && !header.contains('\n'),
         "{header}"
     );
 }
@@ -207,7 +208,7 @@ fn overlaps_with_recorded_rows_that_are_not_replaced_are_named() {
 
 #[test]
 fn a_row_that_breaks_the_contract_is_named_and_nothing_is_planned() {
-    let text = format!("Work Order,Task,price\nWO-1,T-1,1\n{},T-1,1\n", "x".repeat(200));
+    let text = format!("Work Order,Task,price\nWO-1,T-1,1\n{},T-1,1\n", "x".repeat(4_000));
     let refused = planned(&text, &[]).unwrap_err();
     assert_eq!(
         (refused.errors[0].line, refused.errors[0].field.as_str()),

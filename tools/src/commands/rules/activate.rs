@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use redline_domain::facts::{self, Knowledge};
 use redline_domain::rules::RuleSet;
-use redline_producer::encode::Encoder;
-use redline_producer::facts::publish;
-use redline_producer::publisher::Publisher;
 use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, Timestamp};
 use redline_store::recorded_rules::{self, RecordedRules};
 
 use crate::Misuse;
-use crate::commands::said_by;
+use crate::commands::saying::{said_by, send, until_recorded};
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -73,6 +69,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Activate) -> anyhow::Re
     let effective_at = arguments.effective_at.unwrap_or(now);
     let by = said_by(arguments.recorded_by.as_deref(), "rules activate");
     let pool = redline_store::pool(settings.database.url(), "rules", 1)?;
+    until_recorded(settings, &pool).await?;
     let recorded = recorded_rules::list(&pool).await?;
     let mut out = std::io::stdout();
     let plan = match decide(&recorded, &text, effective_at, arguments.id.as_deref(), &by)? {
@@ -89,9 +86,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Activate) -> anyhow::Re
             return Ok(());
         }
     };
-    let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
-    let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
-    let tally = publish(vec![(1, plan.fact.clone())], &publisher, &encoder, |_| {}).await?;
+    let tally = send(settings, vec![(1, plan.fact.clone())]).await?;
     if let Some(refused) = tally.errors.first() {
         bail!("{name}: {}", refused.reason);
     }
