@@ -1,5 +1,7 @@
 //! What the comparison sees, and what files keep.
 
+#![allow(clippy::unwrap_used, reason = "this is how a test fails")]
+
 use redline_simulator::{Order, Simulation, SimulationSettings, Truth, check, compare, read_lines};
 use serde_json::{Value, json};
 
