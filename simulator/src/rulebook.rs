@@ -103,3 +103,53 @@ violated = 'after["Quantity"] < 0'
 "#
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(value: &toml::Value) -> Vec<&str> {
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_file_says_what_the_oracle_knows() {
+        let file: toml::Table = toml::from_str(&rules_toml(Grace::BusinessDays(2))).unwrap();
+        let source = &file["sources"][SOURCE];
+        assert_eq!(source["time_zone"].as_str(), Some(TIME_ZONE));
+        assert_eq!(source["amount"].as_str(), Some(TOTAL));
+        assert_eq!(source["moved_within_days"].as_integer(), Some(MOVED_WITHIN_DAYS));
+        assert_eq!(source["grace_days"]["business"].as_integer(), Some(2));
+        assert_eq!(source["grace_days"]["holidays"].as_str(), Some(HOLIDAYS_TABLE));
+        assert_eq!(texts(&source["natural_key"]), NATURAL_KEY);
+        assert_eq!(texts(&source["editors"]), EDITORS);
+        assert_eq!(source["editors_table"].as_str(), Some(EDITORS_TABLE));
+        let mut tracked: Vec<&str> = source["tracked"]
+            .as_table()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        tracked.sort_unstable();
+        assert_eq!(tracked, TRACKED);
+        assert_eq!(source["tracked"][QUANTITY]["unit"].as_str(), Some(PRICE));
+        assert_eq!(source["contract_price"]["table"].as_str(), Some(CONTRACT_TABLE));
+        assert_eq!(texts(&source["contract_price"]["key"]), CONTRACT_KEY);
+        assert_eq!(source["risks"]["lock_change"].as_str(), Some("MEDIUM"));
+        for (currency, limits) in source["thresholds"].as_table().unwrap() {
+            let read = |name: &str| Amount::parse(limits[name].as_str().unwrap()).unwrap();
+            assert_eq!(thresholds(currency), Some((read("medium"), read("high"))));
+        }
+        assert_eq!(thresholds("GBP"), None);
+    }
+
+    #[test]
+    fn a_grace_of_calendar_days_is_a_number() {
+        assert!(rules_toml(Grace::CalendarDays(0)).contains("\ngrace_days = 0\n"));
+    }
+}

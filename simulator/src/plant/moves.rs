@@ -8,7 +8,13 @@ use crate::event::{Cell, Op};
 use crate::truth::FlagKey;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    ("moved within seven days", Group::Moved, moved),
+    ("moved within seven days", Group::Moved, |scene| {
+        moved(scene, 3_600)
+    }),
+    ("moved at once", Group::Moved, |scene| moved(scene, 0)),
+    ("moved after exactly seven days", Group::Moved, |scene| {
+        moved(scene, WEEK)
+    }),
     ("found elsewhere after a delete", Group::Moved, found_elsewhere),
     ("created again after more than seven days", Group::Moved, too_late),
     ("created again before the delete", Group::Moved, too_early),
@@ -39,9 +45,8 @@ fn again(scene: &mut Scene<'_>, op: Op, at: Timestamp) -> FlagKey {
     FlagKey::new("row_moved", &scene.other.now.row_id, version, None)
 }
 
-fn moved(scene: &mut Scene<'_>) {
+fn moved(scene: &mut Scene<'_>, seconds: i64) {
     let deleted_at = deleted(scene);
-    let seconds = *scene.story.random.pick(&[WEEK, 0, 3_600]);
     let key = again(scene, Op::Create, seconds_after(deleted_at, seconds));
     scene.found.expected.push(key);
 }
