@@ -5,6 +5,7 @@
 mod chance;
 mod noticed;
 mod outages;
+mod simulated;
 
 use std::time::Duration;
 

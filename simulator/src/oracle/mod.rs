@@ -67,7 +67,6 @@ impl Oracle<'_> {
         // The standing version before, passing over deleted ones.
         let mut before: Option<&Standing<'_>> = None;
         let mut present = false;
-        let mut deleted_before = false;
         for after in history {
             if after.contents > 1 {
                 self.flags
@@ -79,13 +78,12 @@ impl Oracle<'_> {
                     self.moves.left(before, after);
                 }
                 present = false;
-                deleted_before = true;
                 continue;
             }
             match before {
                 None => {
-                    // "A return after a delete is never late_row."
-                    if after.content.op == Op::Create && !deleted_before {
+                    // Behind a delete that came before anything else too: "the next is first sight".
+                    if after.content.op == Op::Create {
                         self.late(after);
                     }
                     self.moves.came(after);
@@ -107,9 +105,18 @@ impl Oracle<'_> {
         }
     }
 
-    /// "Past its end" is the same without grace; one absent end leaves the other, two leave none.
+    /// "Past its end" is the same without grace; one absent end leaves the other, two leave none. So a close counts too.
     fn past_end(&self, before: &Standing<'_>, after: &Standing<'_>, at: Timestamp) -> bool {
         earlier_end(before, after).is_some_and(|end| self.zone.day(at) > end)
+            || self.closed(before, after, at)
+    }
+
+    /// Whether the period of before or the period of after was closed.
+    fn closed(&self, before: &Standing<'_>, after: &Standing<'_>, at: Timestamp) -> bool {
+        [before, after]
+            .iter()
+            .filter_map(|version| version.content.period_end)
+            .any(|end| self.known.closed(end, at))
     }
 
     /// The local date is after the period's end plus grace.
@@ -160,10 +167,7 @@ impl Oracle<'_> {
     /// The kinds about one change. An approval suppresses all of them but the reversion.
     fn judge_change(&mut self, change: &RowChange<'_>) {
         let (before, after) = (change.before_version, change.version);
-        let closed = [before, after]
-            .iter()
-            .filter_map(|version| version.content.period_end)
-            .any(|end| self.known.closed(end, change.at));
+        let closed = self.closed(before, after, change.at);
         let retroactive = closed || self.late_for(earlier_end(before, after), change.at);
         let allowed = change
             .editor

@@ -121,7 +121,7 @@ fn deleted_at_first_sight(scene: &mut Scene<'_>) {
     let version = scene.story.delete(at, "ben@example.com");
     scene.absent("row_deleted", version, None);
     let at = scene.late();
-    let version = scene.story.say(Op::Snapshot, at, "ben@example.com");
+    let version = scene.story.say(Op::Create, at, "ben@example.com");
     scene.absent("retroactive_change", version, Some(TOTAL));
-    scene.absent("late_row", version, None);
+    scene.expect("late_row", version, None);
 }

@@ -147,7 +147,7 @@ fn closed_on_one_side(scene: &mut Scene<'_>) {
         scene.story.now.period_end = Some(end);
         let version = scene.grown(seconds_after(friday, seconds));
         scene.expect(RETROACTIVE, version, Some(TOTAL));
-        scene.absent("lock_change", version, Some("period_end"));
+        scene.expect("lock_change", version, Some("period_end"));
     }
 }
 
