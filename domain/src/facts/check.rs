@@ -16,7 +16,6 @@ const MAX_KEY_BYTES: usize = 4_000;
 /// The first field that is not as the contract says.
 pub fn check(fact: &Fact) -> Checked {
     fact.check()?;
-    check::text("id", &fact.id)?;
     if let Some(legal_entity) = &fact.legal_entity {
         check::id("legal_entity", legal_entity)?;
     }
