@@ -137,10 +137,16 @@ fn a_period_touches_its_source_from_the_earlier_of_old_and_new() {
         ..again(&close, 2)
     };
     assert_eq!(take(&mut knowledge, &earlier), from(&[("billing", MARCH)]));
+    assert_eq!(
+        take(&mut knowledge, &again(&close, 3)),
+        from(&[("billing", MARCH)]),
+        "between March and April it was closed, and no longer is"
+    );
+    take(&mut knowledge, &again(&earlier, 4));
     let moved = Fact {
         source: Some("other".into()),
         effective_at: at(APRIL),
-        ..again(&close, 3)
+        ..again(&close, 5)
     };
     assert_eq!(
         take(&mut knowledge, &moved),
