@@ -122,15 +122,10 @@ impl EntityState {
         let is_delete = row.op == "delete";
         // An event is judged under the rules in force at its own time.
         let (time, _) = time_of(&row);
-        self.reach = row
-            .column_edits
-            .values()
-            .filter_map(|edit| edit.modified_at)
-            .chain([time])
-            .max()
-            .max(self.reach);
-        let in_force = knowledge.rules().of(&row.source, time);
-        if let Some(rules) = in_force {
+        let edits = row.column_edits.values();
+        let judged_at = edits.filter_map(|edit| edit.modified_at).chain([time]);
+        self.reach = judged_at.max().max(self.reach);
+        if let Some(rules) = knowledge.rules().of(&row.source, time) {
             let subject = Subject {
                 before: self.baseline.as_ref(),
                 after: &row,
@@ -141,34 +136,10 @@ impl EntityState {
             if hashes.len() > 1 {
                 findings.flags.push(subject.conflict(hashes));
             }
-            if !is_delete {
-                findings.flags.extend(subject.rule_violations());
-            }
-            match (&self.baseline, is_delete) {
-                (None, false) => {
-                    findings.flags.extend(subject.late_row());
-                    findings.contributions.extend(subject.first_sight());
-                }
-                (Some(before), true) if !self.deleted => {
-                    findings.flags.extend(subject.row_deleted());
-                    findings.contributions.extend(subject.deleted(before));
-                }
-                (Some(before), false) => {
-                    let changes = between(before, &row, rules);
-                    for change in &changes {
-                        findings.flags.extend(subject.retroactive(change));
-                        findings.flags.extend(subject.completed(change));
-                        findings.flags.extend(subject.unauthorized(change));
-                        if self.previous.get(&change.column) == Some(&change.after) {
-                            findings.flags.push(subject.reversion(change));
-                        }
-                        self.previous.insert(change.column.clone(), change.before.clone());
-                    }
-                    findings.changes.extend(changes);
-                    findings.flags.extend(subject.lock_changes());
-                }
-                // A delete at first sight, or of a row that is gone already, makes nothing.
-                (None | Some(_), true) => {}
+            if is_delete {
+                subject.find_delete(self.deleted, findings);
+            } else {
+                subject.find_version(&mut self.previous, findings);
             }
         }
         self.deleted = is_delete;
@@ -176,6 +147,38 @@ impl EntityState {
         if !is_delete {
             self.baseline = Some(row);
         }
+    }
+}
+
+impl Subject<'_> {
+    /// What a delete brings to light; at first sight, or of a row that is gone already, it makes nothing.
+    fn find_delete(&self, is_gone: bool, findings: &mut Findings) {
+        if let Some(before) = self.before.filter(|_| !is_gone) {
+            findings.flags.extend(self.row_deleted());
+            findings.contributions.extend(self.deleted(before));
+        }
+    }
+
+    /// What a version that is no delete brings to light.
+    fn find_version(&self, previous: &mut BTreeMap<String, ColumnValue>, findings: &mut Findings) {
+        findings.flags.extend(self.rule_violations());
+        let Some(before) = self.before else {
+            findings.flags.extend(self.late_row());
+            findings.contributions.extend(self.first_sight());
+            return;
+        };
+        let changes = between(before, self.after, self.rules);
+        for change in &changes {
+            findings.flags.extend(self.retroactive(change));
+            findings.flags.extend(self.completed(change));
+            findings.flags.extend(self.unauthorized(change));
+            if previous.get(&change.column) == Some(&change.after) {
+                findings.flags.push(self.reversion(change));
+            }
+            previous.insert(change.column.clone(), change.before.clone());
+        }
+        findings.changes.extend(changes);
+        findings.flags.extend(self.lock_changes());
     }
 }
 

@@ -5,7 +5,7 @@ use redline_schemas::fact::Fact;
 use redline_schemas::time::check_month;
 use redline_schemas::{Amount, ColumnValue, Date, FieldError};
 
-use crate::rules::RuleSet;
+use super::rules::parse;
 
 /// Bytes of a reference row's key, at most: it may hold the values of several columns.
 const MAX_KEY_BYTES: usize = 4_000;
@@ -16,7 +16,6 @@ const MAX_KEY_BYTES: usize = 4_000;
 /// The first field that is not as the contract says.
 pub fn check(fact: &Fact) -> Checked {
     fact.check()?;
-    check::text("id", &fact.id)?;
     if let Some(legal_entity) = &fact.legal_entity {
         check::id("legal_entity", legal_entity)?;
     }
@@ -64,11 +63,8 @@ fn check_absent_fields(fact: &Fact) -> Checked {
 }
 
 fn check_rules(fact: &Fact) -> Checked {
-    let text = needed("text", fact.text.as_deref())?;
-    check::text("text", text)?;
-    RuleSet::parse(text)
-        .map(drop)
-        .map_err(|error| FieldError::new("text", format!("is refused: {error}")))
+    check::text("text", needed("text", fact.text.as_deref())?)?;
+    parse(fact).map(drop)
 }
 
 /// Values may be absent: their canonical form is that of no values.

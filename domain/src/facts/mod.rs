@@ -50,7 +50,7 @@ impl Knowledge {
         match fact.kind.as_str() {
             "rules" => self.rules.take(fact, hash),
             "period" => self.periods.take(fact, hash),
-            "reference" => Ok(self.take_reference(fact, hash)?.unwrap_or_default()),
+            "reference" => self.take_reference(fact, hash),
             _ => Ok(BTreeMap::new()),
         }
     }
@@ -60,9 +60,9 @@ impl Knowledge {
         &mut self,
         fact: &Fact,
         hash: ContentHash,
-    ) -> Result<Option<BTreeMap<String, Timestamp>>, FactError> {
+    ) -> Result<BTreeMap<String, Timestamp>, FactError> {
         let Some(Replaced { old, new }) = self.reference.take(fact, hash)? else {
-            return Ok(None);
+            return Ok(BTreeMap::new());
         };
         let mut touched: BTreeMap<String, Timestamp> = BTreeMap::new();
         for row in old.iter().chain([&new]) {
@@ -74,7 +74,7 @@ impl Knowledge {
                     .or_insert(from);
             }
         }
-        Ok(Some(touched))
+        Ok(touched)
     }
 
     /// All rules that were ever put in force.

@@ -45,8 +45,7 @@ impl Rules {
         if known.is_some_and(|known| !known.gives_way_to(fact, hash)) {
             return Ok(BTreeMap::new());
         }
-        let text = needed("text", fact.text.as_deref())?;
-        let set = RuleSet::parse(text).map_err(|error| FieldError::new("text", error.to_string()))?;
+        let set = parse(fact)?;
         let said = Said {
             version: fact.version,
             hash,
@@ -64,6 +63,12 @@ impl Rules {
         self.readers = Arc::new(readers(&self.book));
         Ok(differences(&before, &self.book))
     }
+}
+
+/// The rule set that a fact holds.
+pub(super) fn parse(fact: &Fact) -> Result<RuleSet, FieldError> {
+    let text = needed("text", fact.text.as_deref())?;
+    RuleSet::parse(text).map_err(|error| FieldError::new("text", format!("is refused: {error}")))
 }
 
 fn readers(book: &RuleBook) -> BTreeMap<String, BTreeSet<String>> {

@@ -101,17 +101,17 @@ impl Subject<'_> {
         if before.completed && !after.completed {
             flags.push(self.uncompleted());
         }
-        let Some(past) = self.past_end() else {
-            return flags;
-        };
+        let text = |end: Option<Date>| end.map(|end| end.to_string());
+        let mut moved = Vec::new();
         if before.period_end != after.period_end {
-            let text = |end: Option<Date>| end.map(|end| end.to_string());
-            let (old, new) = (text(before.period_end), text(after.period_end));
-            flags.push(self.lock_change("period_end", old, new, &past));
+            moved.push(("period_end", text(before.period_end), text(after.period_end)));
         }
         if before.currency != after.currency {
-            let (old, new) = (before.currency.clone(), after.currency.clone());
-            flags.push(self.lock_change("currency", old, new, &past));
+            moved.push(("currency", before.currency.clone(), after.currency.clone()));
+        }
+        if let Some(past) = (!moved.is_empty()).then(|| self.past_end()).flatten() {
+            let locked = moved.into_iter();
+            flags.extend(locked.map(|(field, old, new)| self.lock_change(field, old, new, &past)));
         }
         flags
     }

@@ -60,10 +60,11 @@ impl Subject<'_> {
     /// `rule_violation`: rules that the version violates and the version before did not; one that names the version before
     /// speaks for itself.
     pub(crate) fn rule_violations(&self) -> Vec<Flag> {
-        Rule::every(self.rules)
-            .filter(|rule| rule.names_before() || !self.was_violated(*rule))
-            .filter_map(|rule| self.violation(rule))
-            .collect()
+        let violations = Rule::every(self.rules).filter_map(|rule| {
+            let flag = self.violation(rule)?;
+            (rule.names_before() || !self.was_violated(rule)).then_some(flag)
+        });
+        violations.collect()
     }
 
     /// Whether the version before violated the rule of the same name that was in force at that version's own time.

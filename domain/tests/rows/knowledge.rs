@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use redline_domain::facts::{Knowledge, check};
+use redline_domain::entity::{EntityState, Findings, Standing};
+use redline_domain::facts::Knowledge;
 use redline_schemas::fact::Fact;
-use redline_schemas::{Amount, ColumnValue, ContentHash, Date};
+use redline_schemas::{ColumnValue, ContentHash, Date, Timestamp};
+use serde_json::json;
 
 use crate::world::{
-    PAST_END, RULES, at, fact, hash, knowing, period, price, reference, rules, rules_from, rules_with,
+    RULES, at, fact, hash, knowing, order_of, period, price, reference, rules, rules_from, rules_with,
+    version,
 };
 
 type Touched = BTreeMap<String, String>;
@@ -134,10 +137,16 @@ fn a_period_touches_its_source_from_the_earlier_of_old_and_new() {
         ..again(&close, 2)
     };
     assert_eq!(take(&mut knowledge, &earlier), from(&[("billing", MARCH)]));
+    assert_eq!(
+        take(&mut knowledge, &again(&close, 3)),
+        from(&[("billing", MARCH)]),
+        "between March and April it was closed, and no longer is"
+    );
+    take(&mut knowledge, &again(&earlier, 4));
     let moved = Fact {
         source: Some("other".into()),
         effective_at: at(APRIL),
-        ..again(&close, 3)
+        ..again(&close, 5)
     };
     assert_eq!(
         take(&mut knowledge, &moved),
@@ -259,10 +268,12 @@ fn many_rows_are_taken_in_while_copies_are_held() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn the_order_of_facts_does_not_matter(
         said in proptest::collection::vec((0_usize..3, 0_i64..3, 0_u8..3, 1_u32..5), 1..12),
-        by in 0_usize..12,
+        order in order_of(12),
     ) {
         let facts: Vec<Fact> = said
             .iter()
@@ -277,9 +288,9 @@ proptest! {
                 again(&fact, *version)
             })
             .collect();
-        let mut shuffled = facts.clone();
-        let length = shuffled.len();
-        shuffled.rotate_left(by % length);
+        let shuffled: Vec<Fact> =
+            order.into_iter().filter_map(|place| facts.get(place).cloned()).collect();
+        prop_assert_eq!(shuffled.len(), facts.len());
         let (one, other) = (knowing(facts), knowing(shuffled));
         let end = Date::parse("2026-02-22").expect("a day");
         for month in 1..6 {
@@ -290,200 +301,83 @@ proptest! {
             prop_assert_eq!(one.reference("prices", "k", time), other.reference("prices", "k", time));
         }
     }
-}
 
-fn refused(fact: Fact) -> String {
-    check(&fact).expect_err("refused").to_string()
-}
-
-fn approval() -> Fact {
-    Fact {
-        source: Some("billing".into()),
-        row_id: Some("R-1".into()),
-        column: Some("Quantity".into()),
-        editor: Some("ann".into()),
-        approver: Some("boss".into()),
-        ceiling: Some(Amount::ZERO),
-        ..fact("approval", "a")
+    #[test]
+    fn rows_that_a_fact_does_not_touch_come_to_the_same(
+        said in proptest::collection::vec(any_fact(), 1..10),
+        versions in proptest::collection::vec((1_u32..6, 1_u32..6, 10_i64..13, any::<bool>()), 1..5),
+    ) {
+        let history: Vec<Standing> = (1..).zip(&versions).map(|(number, drawn)| drawn_version(number, *drawn)).collect();
+        let mut knowledge = Knowledge::default();
+        let (mut reach, mut before) = derived(&knowledge, &history);
+        for fact in said {
+            let touched = knowledge.take(&fact, hash(&fact)).expect("a fact");
+            let (new_reach, after) = derived(&knowledge, &history);
+            if touched.get("billing").is_none_or(|from| Some(*from) > reach) {
+                prop_assert_eq!(&before, &after, "{:?}", fact);
+            }
+            (reach, before) = (new_reach, after);
+        }
     }
 }
 
-#[test]
-fn what_each_kind_needs_is_accepted() {
-    let outcome = Fact {
-        order_id: Some("O-1".into()),
-        outcome: Some("fraud".into()),
-        ..fact("outcome", "o")
-    };
-    for fact in [
-        rules(RULES),
-        reference("r", "us", "2026-07-03"),
-        Fact {
-            values: None,
-            ..reference("r", "us", "2026-07-03")
-        },
-        approval(),
-        Fact {
-            approver: Some("ann".into()),
-            ..approval()
-        },
-        period("p", "2026-02-22", "closed", PAST_END),
-        period("p", "2026-02", "open", PAST_END),
-        outcome,
-        fact("tick", "t"),
-    ] {
-        assert_eq!(check(&fact), Ok(()), "{fact:?}");
+/// Everything of a row: its reach, and its findings.
+fn derived(knowledge: &Knowledge, history: &[Standing]) -> (Option<Timestamp>, Findings) {
+    let (mut state, mut found) = (EntityState::default(), Findings::default());
+    for standing in history {
+        state.apply(standing.clone(), knowledge, &mut found);
     }
+    (state.reach, found)
 }
 
-#[test]
-fn what_a_kind_lacks_or_cannot_use_is_refused_by_field() {
-    let valid = |from: &str, until: &str| Fact {
-        valid_from: Some(at(from)),
-        valid_until: Some(at(until)),
-        ..approval()
-    };
-    for (fact, expected) in [
-        (fact("rules", "r"), "`text` is missing"),
-        (
-            rules("[x]"),
-            "`text` is refused: line 1: x cannot be used: unknown field `x`, expected `sources`",
-        ),
-        (
-            Fact {
-                table: None,
-                ..reference("r", "t", "k")
-            },
-            "`table` is missing",
-        ),
-        (
-            Fact {
-                key: None,
-                ..reference("r", "t", "k")
-            },
-            "`key` is missing",
-        ),
-        (reference("r", "t", ""), "`key` needs 1 to 4000 bytes"),
-        (
-            Fact {
-                source: None,
-                ..approval()
-            },
-            "`source` is missing",
-        ),
-        (
-            Fact {
-                source: Some("a/b".into()),
-                ..approval()
-            },
-            "`source` contains `/`",
-        ),
-        (
-            Fact {
-                row_id: None,
-                ..approval()
-            },
-            "`row_id` is missing",
-        ),
-        (
-            Fact {
-                column: None,
-                ..approval()
-            },
-            "`column` is missing",
-        ),
-        (
-            Fact {
-                editor: None,
-                ..approval()
-            },
-            "`editor` is missing",
-        ),
-        (
-            Fact {
-                approver: None,
-                ..approval()
-            },
-            "`approver` is missing",
-        ),
-        (
-            Fact {
-                ceiling: None,
-                ..approval()
-            },
-            "`value` is missing: an approval needs `value`, `ceiling` or both",
-        ),
-        (
-            Fact {
-                ceiling: "-1".parse().ok(),
-                ..approval()
-            },
-            "`ceiling` is negative",
-        ),
-        (valid(MARCH, MARCH), "`valid_until` is not after `valid_from`"),
-        (valid(APRIL, MARCH), "`valid_until` is not after `valid_from`"),
-        (
-            period("p", "2026-02-30", "closed", MARCH),
-            "`period` is neither the last day",
-        ),
-        (
-            period("p", "2026-13", "closed", MARCH),
-            "`period` is neither the last day",
-        ),
-        (
-            period("p", "2026-02-22", "shut", MARCH),
-            "`state` is not one of closed, open",
-        ),
-        (fact("outcome", "o"), "`order_id` is missing"),
-        (
-            Fact {
-                order_id: Some("O".into()),
-                outcome: Some("maybe".into()),
-                ..fact("outcome", "o")
-            },
-            "`outcome` is not one of fraud, legitimate",
-        ),
-        (fact("opinion", "o"), "`kind` is not one of"),
-    ] {
-        let error = refused(fact);
-        assert!(error.starts_with(expected), "{error}");
-    }
+/// A version of a month, whose quantity may be edited in another one.
+fn drawn_version(number: i64, (month, edited, quantity, is_late): (u32, u32, i64, bool)) -> Standing {
+    let time = |month| format!("2026-0{month}-01T12:00:00Z");
+    let end = if is_late { "2026-02-22" } else { "2026-03-01" };
+    let edits = json!({"Quantity": {"modified_at": time(edited)}});
+    version(
+        number,
+        json!({"modified_at": time(month), "period_end": end, "Quantity": quantity, "column_edits": edits}),
+    )
 }
 
-#[test]
-fn a_field_of_another_kind_is_refused() {
-    let stray = |field: &str, set: fn(&mut Fact)| {
-        let mut tick = fact("tick", "t");
-        set(&mut tick);
-        let error = refused(tick);
-        assert!(
-            error.starts_with(&format!("`{field}` belongs to the kind ")),
-            "{error}"
-        );
-    };
-    stray("text", |fact| fact.text = Some(String::new()));
-    stray("table", |fact| fact.table = Some("t".into()));
-    stray("key", |fact| fact.key = Some("k".into()));
-    stray("values", |fact| fact.values = Some(BTreeMap::new()));
-    stray("valid_from", |fact| fact.valid_from = Some(fact.effective_at));
-    stray("valid_until", |fact| fact.valid_until = Some(fact.effective_at));
-    stray("source", |fact| fact.source = Some("s".into()));
-    stray("row_id", |fact| fact.row_id = Some("r".into()));
-    stray("column", |fact| fact.column = Some("c".into()));
-    stray("editor", |fact| fact.editor = Some("e".into()));
-    stray("approver", |fact| fact.approver = Some("a".into()));
-    stray("value", |fact| fact.value = ColumnValue::Boolean(true));
-    stray("ceiling", |fact| fact.ceiling = Some(Amount::ZERO));
-    stray("period", |fact| fact.period = Some("2026-02".into()));
-    stray("state", |fact| fact.state = Some("open".into()));
-    stray("order_id", |fact| fact.order_id = Some("o".into()));
-    stray("outcome", |fact| fact.outcome = Some("fraud".into()));
-    let owned = Fact {
-        source: Some("billing".into()),
-        ..reference("r", "t", "k")
-    };
-    assert_eq!(
-        refused(owned),
-        "`source` belongs to the kind approval or period, not to reference"
-    );
+/// A fact of any wide kind, about what the drawn rows depend on.
+fn any_fact() -> impl Strategy<Value = Fact> {
+    let drawn = (0_usize..9, 0_i64..3, 1_u32..6, 1_u32..6, any::<bool>());
+    drawn.prop_map(|(which, number, month, from, is_other)| {
+        let time = format!("2026-0{month}-01T00:00:00Z");
+        let id = format!("id{}", number % 2);
+        let end = if is_other { "2026-02-22" } else { "2026-03-01" };
+        let contract = "\n[sources.billing.contract_price]\ntable = \"prices\"\nkey = [\"Foreman\"]\n\
+            price = \"Price\"\nquantity = \"Quantity\"\n";
+        let referenced = |table: &str, key: &str| Fact {
+            effective_at: at(&time),
+            valid_from: is_other.then(|| at(&format!("2026-0{from}-15T00:00:00Z"))),
+            values: price("", "", &(90 + number).to_string()).values,
+            ..reference(&id, table, key)
+        };
+        let fact = match which {
+            0 => rules_from(&id, &time, RULES),
+            1 => rules_from(&id, &time, &rules_with("editors_table = \"people\"")),
+            2 => rules_from(
+                &id,
+                &time,
+                &rules_with("grace_days = { business = 3, holidays = \"us\" }"),
+            ),
+            3 => rules_from(&id, &time, &format!("{RULES}{contract}")),
+            4 => period(&id, end, "closed", &time),
+            5 => period(&id, end, "open", &time),
+            6 => referenced(
+                "people",
+                if number == 0 {
+                    "ann@example.com"
+                } else {
+                    "*@example.com"
+                },
+            ),
+            7 => referenced("us", if is_other { "2026-02-24" } else { "2026-03-02" }),
+            _ => referenced("prices", "B. Lee"),
+        };
+        again(&fact, number)
+    })
 }

@@ -6,6 +6,7 @@
 mod approvals;
 mod changes;
 mod editors;
+mod facts;
 mod flags;
 mod knowledge;
 mod moves;

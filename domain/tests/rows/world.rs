@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use redline_domain::entity::{EntityState, Findings, Standing};
 use redline_domain::facts::{Knowledge, check};
 use redline_domain::finding::{Ledger, Place};
@@ -185,4 +186,9 @@ pub fn only<'a>(flags: &'a [Flag], kind: &str) -> &'a Flag {
     let of_kind: Vec<&Flag> = flags.iter().filter(|flag| flag.kind == kind).collect();
     assert_eq!(of_kind.len(), 1, "{:?}", shown(flags));
     of_kind[0]
+}
+
+/// The numbers below a length in any order.
+pub fn order_of(length: usize) -> impl Strategy<Value = Vec<usize>> {
+    Just((0..length).collect::<Vec<usize>>()).prop_shuffle()
 }

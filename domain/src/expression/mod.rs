@@ -5,6 +5,8 @@
 //! division. An absent or null column counts as zero in arithmetic and in comparisons with amounts. An evaluation is bounded in
 //! steps and depth, so that it ends, and the same on every machine.
 
+mod named;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +14,7 @@ use redline_schemas::row::RowEvent;
 use redline_schemas::{Amount, ColumnValue};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, ImmutableString, Scope};
 
+use self::named::named_columns;
 use crate::change::read;
 use crate::rules::ColumnType;
 
@@ -21,9 +24,6 @@ const MAX_STEPS: u64 = 10_000;
 const MAX_DEPTH: usize = 64;
 /// Characters of an expression, at most.
 const MAX_LENGTH: usize = 4_000;
-
-/// Words that would make an expression go on.
-const LOOPS: [&str; 4] = ["while", "loop", "do", "for"];
 
 /// An expression that was compiled.
 #[derive(Clone, Debug)]
@@ -134,62 +134,6 @@ fn plain(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => plain(inner),
         other => other.unwrap_inner().to_string(),
     }
-}
-
-/// Every `before["…"]` and `after["…"]` of an expression. Whatever else follows those names is refused, so that no column
-/// escapes the look.
-fn named_columns(text: &str) -> Result<Vec<(&'static str, String)>, String> {
-    let mut named = Vec::new();
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        if character == '"' {
-            rest = after_text(rest)
-                .ok_or("holds a text without its closing quote")?
-                .1;
-        } else if character.is_alphabetic() || character == '_' {
-            let end = rest
-                .find(|other: char| !(other.is_alphanumeric() || other == '_'))
-                .unwrap_or(rest.len());
-            let (word, behind) = rest.split_at(end);
-            rest = behind;
-            if LOOPS.contains(&word) {
-                return Err(format!(
-                    "holds `{word}`: a rule is one expression that ends, without loops"
-                ));
-            }
-            let Some(version) = ["before", "after"].into_iter().find(|version| *version == word) else {
-                continue;
-            };
-            let column = behind
-                .trim_start()
-                .strip_prefix('[')
-                .map(str::trim_start)
-                .and_then(after_text)
-                .filter(|(_, behind)| behind.trim_start().starts_with(']'));
-            let Some((column, behind)) = column else {
-                return Err(format!(
-                    "names `{version}` without a column: {version}[\"Quantity\"] is expected"
-                ));
-            };
-            named.push((version, column.to_owned()));
-            rest = behind;
-        } else if character.is_ascii_digit() {
-            rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
-            if rest.starts_with('.') {
-                return Err("holds a number with a point: amount(\"1.05\") is expected".to_owned());
-            }
-        } else {
-            rest = &rest[character.len_utf8()..];
-        }
-    }
-    Ok(named)
-}
-
-/// A text in quotes at the beginning, without escapes, and what follows it.
-fn after_text(text: &str) -> Option<(&str, &str)> {
-    let inner = text.strip_prefix('"')?;
-    let (column, behind) = inner.split_once('"')?;
-    (!column.contains('\\')).then_some((column, behind))
 }
 
 fn fail<T>(message: impl Into<String>) -> Evaluated<T> {
