@@ -111,7 +111,9 @@ pub async fn page(
         "select entity_type, source, entity_id, version, column_name, before, after, impact::text as impact,
             currency, risk, editor, modified_at, attribution, timing, authorised
          from redline.changes
-         where ($1::text is null or source = $1) and ($2::text is null or entity_id = $2)
+         where ($1::text is null or source = $1)
+            and ($2::text is null
+                or entity = any(array(select e.entity from redline.entities e where e.entity_id = $2)))
             and ($3::boolean is null or authorised = $3)
             and ($4::timestamptz is null or modified_at >= $4) and ($5::timestamptz is null or modified_at < $5)
             and ($6::timestamptz is null
