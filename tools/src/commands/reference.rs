@@ -33,9 +33,12 @@ pub(crate) enum ReferenceCommand {
         zeros that would be lost (007).\n\n\
         Rows that are recorded already are not sent again, and rows that differ replace those with the same key and \
         valid_from. Rows that the file does not have stay as they are; a row is ended by loading it with a valid_until. \
-        Rows of one key are never valid at the same time. What was said \
-        before must be recorded by a worker first; the command waits for that."
+        Rows of one key are never valid at the same time. What was said before must be recorded by a worker first; the \
+        command waits for that."
     )]
+    Load(Load),
+    /// List the tables, or the rows of one.
+    #[command(after_help = "Example: redline reference list contract_prices --json")]
     List {
         /// The table; default an overview of all.
         table: Option<String>,
