@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use redline_producer::LineError;
-use redline_producer::sources::reference::{self, Plan, Refusals, Table, shown};
+use redline_producer::sources::reference::{self, Plan, Refusals, Table};
 use redline_schemas::fact::Fact;
 use redline_store::reference::standing;
 
@@ -252,7 +252,7 @@ fn row_as_text(fact: &Fact) -> String {
         .values
         .iter()
         .flatten()
-        .map(|(name, value)| format!("{name}={}", shown(value)));
+        .map(|(name, value)| format!("{name}={}", value.to_text().unwrap_or_default()));
     format!(
         "{}  {} to {}  {}  (version {}, by {})",
         fact.key.as_deref().unwrap_or_default(),
@@ -270,7 +270,7 @@ fn row_as_json(fact: &Fact) -> serde_json::Value {
         .values
         .iter()
         .flatten()
-        .map(|(name, value)| (name.as_str(), shown(value)))
+        .map(|(name, value)| (name.as_str(), value.to_text().unwrap_or_default()))
         .collect();
     serde_json::json!({
         "id": fact.id,

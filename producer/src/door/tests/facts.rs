@@ -101,6 +101,42 @@ async fn bad_facts_are_named_by_field_and_the_good_ones_are_in() {
 }
 
 #[tokio::test]
+async fn the_fields_of_each_kind_are_needed_and_those_of_others_are_refused() {
+    let door = door();
+    let approvals = [
+        APPROVAL.replace(r#""source":"billing","#, ""),
+        APPROVAL.replace(r#","ceiling":"500""#, ""),
+        APPROVAL.replace(r#""ceiling":"500""#, r#""ceiling":"-500""#),
+        APPROVAL.replace("{\"id\"", "{\"state\":\"open\",\"id\""),
+        APPROVAL.replace(
+            "{\"id\"",
+            r#"{"valid_from":"2026-03-02T00:00:00Z","valid_until":"2026-03-01T00:00:00Z","id""#,
+        ),
+    ];
+    let periods = [
+        PERIOD.replace(r#""period":"2026-02-22""#, r#""period":"February""#),
+        PERIOD.replace("closed", "shut"),
+    ];
+    let outcomes = [
+        OUTCOME.replace("fraud", "perhaps"),
+        OUTCOME.replace(r#","outcome":"fraud""#, ""),
+    ];
+    let mut answers = Vec::new();
+    for (path, lines) in [
+        (APPROVALS, approvals.join("\n")),
+        (PERIODS, periods.join("\n")),
+        (OUTCOMES, outcomes.join("\n")),
+    ] {
+        let answer = json(send(&door, request(path, NDJSON, lines)).await).await;
+        for error in answer["errors"].as_array().unwrap() {
+            answers.push(format!("{path} {error}"));
+        }
+    }
+    insta::assert_snapshot!(answers.join("\n"));
+    assert_eq!(door.outside.kafka.sent(), 0);
+}
+
+#[tokio::test]
 async fn whoever_records_is_named_with_the_key_that_was_used() {
     let door = door();
     let named = APPROVAL.replace("{\"id\"", "{\"recorded_by\":\"Eve in finance\",\"id\"");

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use redline_domain::facts;
 use redline_schemas::fact::Fact;
-use redline_schemas::{ColumnValue, ContentHash, Timestamp};
+use redline_schemas::{ContentHash, Timestamp};
 use serde::Serialize;
 
 pub use self::table::{Row, Table, read};
@@ -169,16 +169,6 @@ fn says_the_same(known: &Fact, fact: &Fact) -> bool {
         ..fact.clone()
     };
     same.canonical() == known.canonical()
-}
-
-/// A value as it is shown: null is empty.
-pub fn shown(value: &ColumnValue) -> String {
-    match value {
-        ColumnValue::Null => String::new(),
-        ColumnValue::Boolean(boolean) => boolean.to_string(),
-        ColumnValue::Amount(amount) => amount.to_string(),
-        ColumnValue::Text(text) => text.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use redline_schemas::ColumnValue;
 
 const PRICES: &str = "\
 Work Order,Task,price,valid_from,valid_until
@@ -207,7 +208,7 @@ fn overlaps_with_recorded_rows_that_are_not_replaced_are_named() {
 
 #[test]
 fn a_row_that_breaks_the_contract_is_named_and_nothing_is_planned() {
-    let text = format!("Work Order,Task,price\nWO-1,T-1,1\n{},T-1,1\n", "x".repeat(200));
+    let text = format!("Work Order,Task,price\nWO-1,T-1,1\n{},T-1,1\n", "x".repeat(4_000));
     let refused = planned(&text, &[]).unwrap_err();
     assert_eq!(
         (refused.errors[0].line, refused.errors[0].field.as_str()),
