@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 64;
 /// Characters of an expression, at most.
 const MAX_LENGTH: usize = 4_000;
 
+/// Words that would make an expression go on.
+const LOOPS: [&str; 4] = ["while", "loop", "do", "for"];
+
 /// An expression that was compiled.
 #[derive(Clone, Debug)]
 pub struct Expression {
@@ -149,6 +152,11 @@ fn named_columns(text: &str) -> Result<Vec<(&'static str, String)>, String> {
                 .unwrap_or(rest.len());
             let (word, behind) = rest.split_at(end);
             rest = behind;
+            if LOOPS.contains(&word) {
+                return Err(format!(
+                    "holds `{word}`: a rule is one expression that ends, without loops"
+                ));
+            }
             let Some(version) = ["before", "after"].into_iter().find(|version| *version == word) else {
                 continue;
             };

@@ -3,10 +3,11 @@
 
 use redline_schemas::flag::Flag;
 use redline_schemas::row::RowEvent;
-use redline_schemas::{ContentHash, Timestamp};
+use redline_schemas::{ContentHash, Date, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::change::read;
+use crate::finding::long_date;
 use crate::rules::{ColumnType, SourceRules};
 
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
@@ -50,6 +51,8 @@ pub struct Contribution {
     pub role: Role,
     /// The time of the version: `modified_at`, else `observed_at`.
     pub time: Timestamp,
+    /// The day of that time in the source's time zone, for the sentence of a flag.
+    pub local_date: Date,
     /// Of a row at first sight the flag, if it was moved; it lacks what only the deleted row can tell.
     pub flag: Option<Flag>,
     /// How many days before the first sight a delete may lie, by the rules of the row at first sight.
@@ -144,8 +147,10 @@ fn completed(mut flag: Flag, seen: &Contribution, from: &str, deleted: &Contribu
     flag.details
         .extend(details.map(|(name, value)| (name.to_owned(), value)));
     flag.reason = format!(
-        "{} came with the natural key of {from}, which was deleted at {}",
-        flag.entity_id, deleted.time
+        "{} came on {} with the natural key of {from}, which was deleted on {}",
+        flag.entity_id,
+        long_date(seen.local_date),
+        long_date(deleted.local_date),
     );
     flag
 }

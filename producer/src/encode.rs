@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use redline_http::{Asked, Keep};
 use redline_schemas::registry::{RegistryError, SchemaRegistry};
 use redline_schemas::topics::{Topics, subject};
 use redline_schemas::{Event, EventKind, avro};
-
-use crate::asked::{Asked, Keep};
 
 /// A schema's id never changes; that a registry is away is believed for a second.
 const IDS: Keep = Keep {

@@ -1,6 +1,5 @@
 //! From sources into Kafka: read, check, encode, publish.
 
-mod asked;
 pub mod door;
 pub mod encode;
 pub mod facts;

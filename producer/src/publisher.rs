@@ -17,10 +17,10 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use redline_http::{Asked, Keep};
 use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
-use crate::asked::{Asked, Keep};
 use crate::kafka::{KafkaSettings, partition_count};
 
 /// How long a topic's number of partitions is believed, and a failure to learn it.

@@ -70,6 +70,11 @@ impl StoreError {
         }
     }
 
+    /// Whether Postgres ended the statement because it took longer than it may.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57014"))
+    }
+
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {

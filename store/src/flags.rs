@@ -54,7 +54,7 @@ pub async fn load_of_state(
         .collect()
 }
 
-fn read_flag(row: &PgRow) -> Result<Flag, StoreError> {
+pub(crate) fn read_flag(row: &PgRow) -> Result<Flag, StoreError> {
     let flag_id: String = row.try_get("flag_id")?;
     let damaged = |reason: String| StoreError::Damaged {
         what: format!("flag {flag_id}"),

@@ -16,6 +16,7 @@ pub mod outbox;
 pub mod positions;
 pub mod quarantine;
 pub mod quiet;
+pub mod read;
 pub mod record;
 pub mod recorded_rules;
 pub mod reference;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redline_domain::finding::Ledger;
-use redline_schemas::ContentHash;
+use redline_schemas::fact::Fact;
+use redline_schemas::{ContentHash, Timestamp};
+use redline_store::facts::{self, NewFact};
 use redline_store::positions::{KafkaPartition, Opened, Position, open, reclaim};
 use redline_store::record::{Outcome, Range, RecordOutcome, Recording, record};
 use redline_store::sqlx::{Connection as _, PgConnection};
 use redline_store::{Class, StoreError, Timeouts, recording_connection};
-use redline_tests::{Installation, Plan};
+use redline_tests::{Installation, Plan, until};
 use uuid::Uuid;
 
 use crate::turns::beside_another;
@@ -62,8 +64,70 @@ fn batch(position: &Position, from: i64, to: i64) -> Recording {
             records: records.collect(),
             sums: BTreeMap::new(),
         }],
+        generation: 1,
         ..Recording::default()
     }
+}
+
+/// The batch with a fact in it.
+fn with_a_fact(batch: Recording) -> Recording {
+    let fact = Fact::rules("later", 0, Timestamp::FIRST, "test", "");
+    let content = fact.canonical();
+    Recording {
+        facts: vec![NewFact {
+            hash: ContentHash::of(content.as_bytes()),
+            fact,
+            content,
+        }],
+        ..batch
+    }
+}
+
+#[tokio::test]
+async fn what_was_judged_before_a_fact_cannot_be_recorded_after_it() {
+    let _turn = beside_another().await;
+    let redline = Plan::new("fence-facts").make().await;
+    let mut one = connect(&redline).await;
+    let position = opened(&mut one, Uuid::new_v4()).await;
+    // Somebody is about to record under the facts as they are.
+    let mut other = connect(&redline).await;
+    let mut holder = other.begin().await.expect("a transaction");
+    facts::hold(&mut holder).await.expect("the lock");
+    let bringing = with_a_fact(batch(&position, 0, 3));
+    let bringing = tokio::spawn(async move {
+        record(&mut one, &bringing).await.expect("the fact is recorded");
+        one
+    });
+    until(
+        "the one with the fact waits",
+        std::time::Duration::from_secs(30),
+        async || {
+            let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+            and database = (select oid from pg_database where datname = current_database())";
+            match redline.count(waiting).await {
+                0 => Err("nobody waits".to_owned()),
+                _ => Ok(()),
+            }
+        },
+    )
+    .await;
+    holder.commit().await.expect("what was held is committed first");
+    let mut one = bringing.await.expect("it goes on");
+    let error = record(&mut one, &batch(&position, 3, 5))
+        .await
+        .expect_err("it was judged under the first generation");
+    assert!(matches!(error, StoreError::FactsChanged), "{error}");
+    assert_eq!(ranges(&redline).await, ["0-3"]);
+    let judged_again = Recording {
+        generation: 2,
+        ..batch(&position, 3, 5)
+    };
+    record(&mut one, &judged_again).await.expect("judged again");
+    assert_eq!(ranges(&redline).await, ["0-3", "3-5"]);
+    for connection in [one, other] {
+        let _ = connection.close().await;
+    }
+    redline.remove().await;
 }
 
 async fn ranges(redline: &Installation) -> Vec<String> {

@@ -4,8 +4,10 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
 mod bad_input;
+mod facts;
 mod migrate;
 mod path;
+mod read_model;
 mod registry;
 
 use std::time::Duration;

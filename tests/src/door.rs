@@ -73,6 +73,47 @@ impl Door {
         }
     }
 
+    /// Gets a path such as `/v1/flags?limit=10`, with the door's own key.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, Some(&self.key)).await
+    }
+
+    /// Gets a path with another key, or with none.
+    pub async fn get_with(&self, path: &str, key: Option<&str>) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.address));
+        let request = match key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        let answer = request.send().await.expect("the door answers");
+        Answer {
+            status: answer.status().as_u16(),
+            body: answer.json().await.unwrap_or_default(),
+        }
+    }
+
+    /// Gets what must be there.
+    pub async fn read(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path} is answered {}", answer.body);
+        answer.body
+    }
+
+    /// Gets all pages of a list; answers the items of each. `path` has parameters already.
+    pub async fn pages(&self, path: &str) -> Vec<Vec<Value>> {
+        let mut pages = Vec::new();
+        let mut next = None;
+        loop {
+            let after = next.map_or_else(String::new, |next: String| format!("&after={next}"));
+            let body = self.read(&format!("{path}{after}")).await;
+            pages.push(body["items"].as_array().expect("a page has items").clone());
+            next = match &body["next"] {
+                Value::Null => return pages,
+                next => Some(next.as_str().expect("a cursor is a text").to_owned()),
+            };
+        }
+    }
+
     /// Posts JSON, and expects that all of it is accepted.
     pub async fn accept(&self, path: &str, body: &Value) {
         let count = body.as_array().map_or(1, Vec::len);

@@ -230,8 +230,13 @@ impl Installation {
 
     /// Starts `redline ingest` and waits until it listens; its client has a key for all scopes.
     pub async fn ingest(&self) -> Door {
+        self.ingest_with(&[]).await
+    }
+
+    /// The same with variables over its settings.
+    pub async fn ingest_with(&self, variables: &[(&str, &str)]) -> Door {
         let key = self.key(&["rows", "facts", "approvals", "read"]).await;
-        Door::open(self.start("ingest", &[]), key).await
+        Door::open(self.start("ingest", variables), key).await
     }
 
     /// Makes an API key.
@@ -241,6 +246,14 @@ impl Installation {
             .succeed(&["key", "create", &name, "--scope", &scopes.join(",")])
             .await;
         printed.trim().to_owned()
+    }
+
+    /// Makes an API key for one source only.
+    pub async fn key_of_source(&self, scopes: &[&str], source: &str) -> String {
+        let name = format!("key-{}", uuid::Uuid::new_v4().simple());
+        let scopes = scopes.join(",");
+        let arguments = ["key", "create", &name, "--scope", &scopes, "--source", source];
+        self.succeed(&arguments).await.trim().to_owned()
     }
 
     /// The id under which events of a kind are written.
@@ -267,6 +280,20 @@ impl Installation {
     pub async fn produce_rows(&self, rows: &[Event]) {
         let schema_id = self.schema_id(EventKind::Row).await;
         let raws = rows.iter().map(|row| self.raw(row, schema_id)).collect();
+        self.kafka.produce_all(raws).await;
+    }
+
+    /// Produces events and facts as our own producer does, in this order.
+    pub async fn produce(&self, events: &[Event]) {
+        let mut schema_ids = BTreeMap::new();
+        let mut raws = Vec::with_capacity(events.len());
+        for event in events {
+            let kind = event.kind();
+            if let std::collections::btree_map::Entry::Vacant(entry) = schema_ids.entry(kind) {
+                entry.insert(self.schema_id(kind).await);
+            }
+            raws.push(self.raw(event, schema_ids[&kind]));
+        }
         self.kafka.produce_all(raws).await;
     }
 

@@ -35,8 +35,14 @@ impl Proxy {
     pub async fn before_url(url: &str) -> (Self, String) {
         let (scheme, rest) = url.split_once("://").expect("an address has a scheme");
         let (target, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, target) = target.rsplit_once('@').unwrap_or(("", target));
+        let user = if user.is_empty() {
+            String::new()
+        } else {
+            format!("{user}@")
+        };
         let proxy = Self::before(target).await;
-        let url = format!("{scheme}://{}/{path}", proxy.address);
+        let url = format!("{scheme}://{user}{}/{path}", proxy.address);
         (proxy, url)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use redline_console::ConsoleSettings;
 use redline_consumer::settings::{RelaySettings, WorkSettings};
 use redline_producer::door::IngestSettings;
 use redline_producer::kafka::KafkaSettings;
@@ -39,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) topics: Topics,
     pub(crate) migrate: MigrateSettings,
     pub(crate) ingest: IngestSettings,
+    pub(crate) console: ConsoleSettings,
     pub(crate) work: WorkSettings,
     pub(crate) relay: RelaySettings,
     pub(crate) collect: BTreeMap<String, CollectSettings>,
@@ -198,6 +200,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         redline_store::options(self.database.url(), "settings").context("database.url")?;
         check_address(&self.registry.url).context("registry.url cannot be used")?;
@@ -269,6 +272,7 @@ mod tests {
         assert_eq!(documented.kafka, defaults.kafka);
         assert_eq!(documented.topics, defaults.topics);
         assert_eq!(documented.ingest, defaults.ingest);
+        assert_eq!(documented.console, defaults.console);
         assert_eq!(documented.work, defaults.work);
         assert_eq!(documented.relay, defaults.relay);
         assert_eq!(documented.log, defaults.log);
@@ -314,6 +318,7 @@ mod tests {
             ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "database.url: "),
             ("[registry]\nurl = \"nowhere\"", "registry.url "),
             ("[migrate]\npartitions = 0", "migrate.partitions is 0"),
+            ("[console]\nconnections = 0", "console.connections is 0; 1 to"),
         ] {
             let error = format!("{:#}", load(text).unwrap().check().unwrap_err());
             assert!(error.contains(part) && !error.contains("hunter2"), "{error}");

@@ -16,7 +16,8 @@ use redline_schemas::flag::{Flag, Position, flag_id};
 use redline_schemas::row::RowEvent;
 use redline_schemas::{Date, Timestamp};
 
-use self::words::{days, json_list, long_date};
+pub(crate) use self::words::long_date;
+use self::words::{days, json_list};
 use crate::change::{Timing, time_of};
 use crate::facts::Knowledge;
 use crate::period::{Grace, earlier_end, late, local_date};

@@ -23,11 +23,13 @@ impl Subject<'_> {
     }
 
     fn contribution(&self, role: Role, natural_key: NaturalKey) -> Contribution {
+        let (time, _) = self.time();
         Contribution {
             state_key: natural_key.state_key(&self.after.source),
             version: self.after.version,
             role,
-            time: self.time().0,
+            time,
+            local_date: self.local_date(time),
             flag: None,
             within_days: self.rules.moved_within_days,
             natural_key,

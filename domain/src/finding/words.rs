@@ -29,7 +29,7 @@ pub(super) fn money(impact: Option<Amount>, currency: Option<&str>) -> String {
     format!("; {text}{padding} {}", currency.unwrap_or("without a currency"))
 }
 
-pub(super) fn long_date(date: Date) -> String {
+pub(crate) fn long_date(date: Date) -> String {
     date.civil()
         .map_or_else(|| date.to_string(), |day| day.strftime("%-d %B %Y").to_string())
 }

@@ -219,6 +219,12 @@ fn limits_of(currency: &str, table: &ThresholdsTable) -> Result<Thresholds, Refu
         text.parse::<Amount>()
             .map_err(|error| Refusal::new(["thresholds", currency, key], error.to_string()))
     };
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(Refusal::new(
+            ["thresholds", currency],
+            "is no currency code such as USD (ISO 4217, three capital letters)",
+        ));
+    }
     let limits = Thresholds {
         medium: read("medium", &table.medium)?,
         high: read("high", &table.high)?,

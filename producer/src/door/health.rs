@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use redline_http::{Asked, Keep};
 
 use super::Door;
 use super::outside::{Outside, Service};
 use super::problem::{Kind, Problem};
-use crate::asked::{Asked, Keep};
 
 /// Whoever asks often gets the answer of the last second.
 const KEEP: Keep = Keep {
@@ -65,6 +65,6 @@ pub(crate) async fn readyz<O: Outside>(State(door): State<Arc<Door<O>>>) -> Resp
     }
     let detail = format!("not ready: {}", not_ready.join(", "));
     Problem::new(Kind::NotReady, detail)
-        .with_not_ready(not_ready)
+        .with("not_ready", &not_ready)
         .into_response()
 }

@@ -10,10 +10,10 @@ use redline_store::keys::StoredKey;
 
 use super::Door;
 use super::array;
-use super::auth::speaks_for;
+use super::auth::{self, speaks_for};
 use super::body::{BodyError, Chunks, Coding, Form};
 use super::outside::Outside;
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, Told as _};
 use super::taken::Taken;
 use crate::lines::{Line, Lines};
 use crate::publisher::Publish;
@@ -45,11 +45,8 @@ pub(crate) async fn take<O: Outside>(door: Arc<Door<O>>, taken: Taken, request: 
 
 async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Result<Response, Box<Problem>> {
     let (parts, body) = request.into_parts();
-    let Ok(_in_flight) = door.requests.try_acquire() else {
-        let detail = "as many requests as this door takes at once are being worked on (ingest.max_requests)";
-        return Err(Problem::new(Kind::Busy, detail));
-    };
-    let key = door.keys.open(&door.outside, &parts.headers, taken).await?;
+    let _in_flight = door.enter()?;
+    let key = auth::open(&door.keys, &door.outside, &parts.headers, taken).await?;
     let (form, coding) = (Form::of(&parts.headers)?, Coding::of(&parts.headers)?);
     let lane = open_lane(door, taken.kind(), &parts.headers).await?;
     let settings = &door.settings;
@@ -82,11 +79,7 @@ async fn open_lane<O: Outside>(
     kind: EventKind,
     headers: &HeaderMap,
 ) -> Result<Lane, Box<Problem>> {
-    let away = |reason: String| {
-        Problem::new(Kind::Away, reason)
-            .with_tally(Tally::default())
-            .with_resume_line(1)
-    };
+    let away = |reason: String| Problem::new(Kind::Away, reason).with_resume_line(Tally::default(), 1);
     let topic = door.outside.topic(kind).to_owned();
     let schema_id = door.outside.schema_id(kind).await;
     let schema_id = schema_id.map_err(|error| away(error.to_string()))?;
@@ -224,10 +217,10 @@ fn answer(tally: Tally, ended: Result<(), Stopped>) -> Result<Response, Box<Prob
         Ok(()) if tally.refused == 0 => Ok(accepted(&tally)),
         Ok(()) => Err(refused(tally)),
         Err(Stopped::Whole(problem)) => Err(problem),
-        Err(Stopped::Body { error, line }) => Err(error.problem().with_tally(tally).with_resume_line(line)),
+        Err(Stopped::Body { error, line }) => Err(error.problem().with_resume_line(tally, line)),
         Err(Stopped::Kafka(Broken { line, error })) => {
             let problem = Problem::new(Kind::Away, format!("{error}; send again from line {line}"));
-            Err(problem.with_tally(tally).with_resume_line(line))
+            Err(problem.with_resume_line(tally, line))
         }
     }
 }

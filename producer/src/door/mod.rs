@@ -20,13 +20,14 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::Uri;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use tokio::sync::Semaphore;
+use redline_http::Keys;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::auth::Keys;
 use self::health::Health;
 use self::metrics::Metrics;
 use self::outside::Outside;
@@ -63,8 +64,11 @@ impl<O: Outside> Door<O> {
         }))
     }
 
-    fn router(self: &Arc<Self>) -> Router {
-        let router = Router::new();
+    /// The door's own paths and `others`, which share its limit of requests, its metrics and its words for what is
+    /// not there.
+    fn router(self: &Arc<Self>, others: Router) -> Router {
+        let limit = axum::middleware::from_fn_with_state(Arc::clone(self), limit::<O>);
+        let router = Router::new().merge(others.layer(limit).with_state(()));
         let router = Taken::PATHS.into_iter().fold(router, |router, (path, taken)| {
             router.route(path, self.takes(taken))
         });
@@ -81,9 +85,26 @@ impl<O: Outside> Door<O> {
             .with_state(Arc::clone(self))
     }
 
+    /// A place among the requests that are worked on.
+    fn enter(&self) -> Result<SemaphorePermit<'_>, Box<Problem>> {
+        self.requests.try_acquire().map_err(|_| {
+            let detail =
+                "as many requests as this door takes at once are being worked on (ingest.max_requests)";
+            Problem::new(Kind::Busy, detail)
+        })
+    }
+
     fn takes(self: &Arc<Self>, taken: Taken) -> MethodRouter<Arc<Self>> {
         let door = Arc::clone(self);
         post(move |request: Request| intake::take(Arc::clone(&door), taken, request))
+    }
+}
+
+/// Lets no more requests through than the door works on at once.
+async fn limit<O: Outside>(State(door): State<Arc<Door<O>>>, request: Request, next: Next) -> Response {
+    match door.enter() {
+        Ok(_in_flight) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
 }
 

@@ -51,7 +51,8 @@ pub struct BoundDoor {
     publisher: Publisher,
 }
 
-/// Takes the address. The registry is where the door's metrics go and what `/metrics` shows.
+/// Takes the address. The registry is where the door's metrics go and what `/metrics` shows; `others` are paths that
+/// another role answers behind the same address, within the same limits.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -59,6 +60,7 @@ pub async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     settings: IngestSettings,
     services: Services<R>,
     registry: prometheus::Registry,
+    others: Router,
 ) -> Result<BoundDoor, ServeError> {
     let refused = |reason| ServeError::Listen {
         address: settings.listen,
@@ -71,7 +73,7 @@ pub async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     Ok(BoundDoor {
         listener,
         address,
-        router: door.router(),
+        router: door.router(others),
         settings,
         publisher,
     })
@@ -85,9 +87,10 @@ pub async fn serve<R: SchemaRegistry + Send + Sync + 'static>(
     settings: IngestSettings,
     services: Services<R>,
     registry: prometheus::Registry,
+    others: Router,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let door = bind(settings, services, registry).await?;
+    let door = bind(settings, services, registry, others).await?;
     tracing::info!(address = %door.address(), "the door is open");
     door.serve(shutdown).await
 }

@@ -1,4 +1,4 @@
-//! `redline ingest`: the HTTP door.
+//! `redline ingest`: the HTTP door, and behind it the read API.
 
 use std::sync::Arc;
 
@@ -16,8 +16,16 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
         encoder: Arc::new(Encoder::new(settings.registry.client()?, settings.topics.clone())),
         pool: redline_store::pool(settings.database.url(), "ingest", 4)?,
     };
+    let console = &settings.console;
+    let reading = redline_store::read::pool(
+        settings.database.url(),
+        "console",
+        console.connections,
+        console.statement_timeout(),
+    )?;
+    let read_api = redline_console::router(reading, console);
     let metrics = prometheus::Registry::new();
-    door::serve(settings.ingest.clone(), services, metrics, async move {
+    door::serve(settings.ingest.clone(), services, metrics, read_api, async move {
         stop.cancelled().await
     })
     .await?;

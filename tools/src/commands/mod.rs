@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-pub(crate) mod backtest;
 pub(crate) mod bench;
 pub(crate) mod collect;
 pub(crate) mod doctor;

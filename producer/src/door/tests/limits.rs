@@ -134,3 +134,23 @@ async fn more_requests_than_the_limit_are_told_to_come_again() {
     assert_eq!(first.await.unwrap(), 408);
     assert_eq!(status(&door, request(ROWS, JSON, row("1"))).await, 202);
 }
+
+#[tokio::test]
+async fn what_another_role_answers_shares_the_limit_and_the_words_for_what_is_not_there() {
+    let door = small();
+    let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    let post = |path: &str| Request::post(path).body(Body::empty()).unwrap();
+    let others = || Router::new().route("/other", axum::routing::get(async || "said"));
+    let ask = async |request: Request<Body>| door.router(others()).oneshot(request).await.unwrap().status();
+    assert_eq!(ask(get("/other")).await, 200);
+    assert_eq!(ask(post("/other")).await, 405);
+    assert_eq!(ask(get("/another")).await, 404);
+    let places = door.requests.available_permits();
+    let all = door.requests.acquire_many(places.try_into().unwrap()).await;
+    assert_eq!(ask(get("/other")).await, 429);
+    assert_eq!(ask(get("/healthz")).await, 200);
+    drop(all);
+    assert_eq!(ask(get("/other")).await, 200);
+    let wrong = door.router(others()).oneshot(post("/other")).await.unwrap();
+    assert_eq!(wrong.headers()["content-type"], "application/problem+json");
+}

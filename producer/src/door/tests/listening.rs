@@ -25,7 +25,7 @@ async fn listening() -> (TcpListener, std::net::SocketAddr) {
 #[tokio::test]
 async fn whoever_sends_no_headers_is_sent_away() {
     let (listener, address) = listening().await;
-    let connections = Connections::new(door().router(), &settings());
+    let connections = Connections::new(door().router(Router::new()), &settings());
     let client = async {
         let begun = Instant::now();
         let mut silent = TcpStream::connect(address).await.unwrap();
@@ -45,7 +45,7 @@ async fn whoever_sends_no_headers_is_sent_away() {
 #[tokio::test]
 async fn a_request_in_flight_is_finished_when_the_door_closes() {
     let (listener, address) = listening().await;
-    let connections = Connections::new(door().router(), &settings());
+    let connections = Connections::new(door().router(Router::new()), &settings());
     let line = row("1");
     let head = format!(
         "POST /v1/rows HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",

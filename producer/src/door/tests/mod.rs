@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use futures_util::stream;
@@ -119,7 +120,7 @@ fn request(path: &str, content_type: &str, body: impl Into<Body>) -> Request<Bod
 }
 
 async fn send(door: &Arc<Door<World>>, request: Request<Body>) -> Response<Body> {
-    door.router().oneshot(request).await.unwrap()
+    door.router(Router::new()).oneshot(request).await.unwrap()
 }
 
 /// Status, the headers that say something, and the body.

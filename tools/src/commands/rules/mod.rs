@@ -1,6 +1,7 @@
 //! `redline rules`: rule files before they act, putting them in force, and those that ever were.
 
 mod activate;
+mod backtest;
 mod recorded;
 
 use std::fs;
@@ -8,11 +9,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use redline_domain::rules::{RuleSet, SourceRules};
 
 use self::activate::Activate;
-use super::{backtest, counted};
+use self::backtest::Backtest;
+use super::counted;
 use crate::settings::Settings;
 use crate::{Ending, found};
 
@@ -61,22 +63,6 @@ pub(crate) enum RulesCommand {
     },
 }
 
-#[derive(Args)]
-pub(crate) struct Backtest {
-    /// The rule file to try.
-    #[arg(long, value_name = "FILE")]
-    rules: PathBuf,
-    /// From when on its rules would be in force, RFC 3339; default since when those of today are.
-    #[arg(long, value_name = "INSTANT")]
-    from: Option<String>,
-    /// Compare no flags from then on, RFC 3339.
-    #[arg(long, value_name = "INSTANT")]
-    to: Option<String>,
-    /// The result as one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
 /// Obeys.
 pub(crate) async fn run(command: RulesCommand, settings: &Settings) -> anyhow::Result<Ending> {
     match command {
@@ -84,20 +70,8 @@ pub(crate) async fn run(command: RulesCommand, settings: &Settings) -> anyhow::R
             let file = file.as_deref().unwrap_or(&settings.migrate.rules);
             return Ok(found(check(file, json)?));
         }
-        RulesCommand::Backtest(Backtest {
-            rules,
-            from,
-            to,
-            json,
-        }) => {
-            let trial = backtest::Trial {
-                rules: &rules,
-                from: from.as_deref(),
-                to: to.as_deref(),
-            };
-            return Ok(found(backtest::run(settings, &trial, json).await?));
-        }
         RulesCommand::Activate(arguments) => activate::run(settings, &arguments).await?,
+        RulesCommand::Backtest(arguments) => return Ok(found(backtest::run(settings, &arguments).await?)),
         RulesCommand::List { json } => recorded::list(settings, json).await?,
         RulesCommand::Show { id, version, json } => recorded::show(settings, &id, version, json).await?,
     }

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use redline_consumer::backtest::{Candidate, Compared, Comparison, Group, backtest};
 use redline_domain::rules::RuleSet;
@@ -12,31 +13,41 @@ use redline_schemas::Timestamp;
 use redline_store::{facts, read_only_connection};
 use serde_json::{Value, json};
 
-use super::counted;
 use crate::Misuse;
+use crate::commands::counted;
 use crate::settings::Settings;
 
-/// What is to be tried.
-pub(crate) struct Trial<'a> {
-    /// The rule file.
-    pub(crate) rules: &'a Path,
-    /// From when on its rules would be in force; default since when those of today are.
-    pub(crate) from: Option<&'a str>,
-    /// Up to when flags are compared; default all.
-    pub(crate) to: Option<&'a str>,
+#[derive(Args)]
+pub(crate) struct Backtest {
+    /// The rule file to try.
+    #[arg(long, value_name = "FILE")]
+    rules: PathBuf,
+    /// From when on its rules would be in force, RFC 3339; default since when those of today are.
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<String>,
+    /// Compare no flags from then on, RFC 3339.
+    #[arg(long, value_name = "INSTANT")]
+    to: Option<String>,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Judges what is recorded under the file's rules and under those in force; answers whether the flags differ.
-pub(crate) async fn run(settings: &Settings, trial: &Trial<'_>, json: bool) -> anyhow::Result<bool> {
+pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result<bool> {
     let name = trial.rules.display().to_string();
     let rules =
-        fs::read_to_string(trial.rules).with_context(|| format!("the rule file {name} cannot be read"))?;
+        fs::read_to_string(&trial.rules).with_context(|| format!("the rule file {name} cannot be read"))?;
     RuleSet::parse(&rules).map_err(|error| Misuse(format!("{name}: {error}")))?;
     let instant = |option: &str, text: &str| {
         Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
     };
-    let from = trial.from.map(|text| instant("from", text)).transpose()?;
-    let to = trial.to.map(|text| instant("to", text)).transpose()?;
+    let from = trial
+        .from
+        .as_deref()
+        .map(|text| instant("from", text))
+        .transpose()?;
+    let to = trial.to.as_deref().map(|text| instant("to", text)).transpose()?;
 
     let mut connection = read_only_connection(settings.database.url(), "backtest").await?;
     let from = match from {
@@ -57,7 +68,7 @@ pub(crate) async fn run(settings: &Settings, trial: &Trial<'_>, json: bool) -> a
     bar.finish_and_clear();
     let comparison = comparison?;
     let mut out = std::io::stdout();
-    if json {
+    if trial.json {
         writeln!(out, "{}", to_json(&comparison, &candidate))?;
     } else {
         tell(&comparison, &candidate, &name, &mut out)?;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 ///
 /// So a service that is away is asked once, not once for every request that needs it, and whoever waited behind
 /// a failed question gets its failure instead of a timeout of its own.
-pub(crate) struct Asked<T, E> {
+pub struct Asked<T, E> {
     last: Mutex<Last<T, E>>,
 }
 
@@ -19,13 +19,13 @@ struct Last<T, E> {
 
 /// How long answers are kept.
 #[derive(Clone, Copy)]
-pub(crate) struct Keep {
+pub struct Keep {
     /// An answer.
-    pub(crate) answer: Duration,
+    pub answer: Duration,
     /// A failure.
-    pub(crate) failure: Duration,
+    pub failure: Duration,
     /// Whether an old answer is better than a failure.
-    pub(crate) old_before_failure: bool,
+    pub old_before_failure: bool,
 }
 
 impl<T, E> Default for Asked<T, E> {
@@ -41,7 +41,7 @@ impl<T, E> Default for Asked<T, E> {
 
 impl<T: Clone, E: Clone> Asked<T, E> {
     /// The kept answer, or the one to a question asked now.
-    pub(crate) async fn get(&self, keep: Keep, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub async fn get(&self, keep: Keep, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut last = self.last.lock().await;
         if let Some((since, answer)) = &last.answer
             && since.elapsed() < keep.answer

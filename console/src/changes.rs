@@ -1,0 +1,67 @@
+//! `GET /v1/changes`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use redline_http::Problem;
+use redline_store::read::changes::{self, ChangeFilter, ChangePlace};
+
+use crate::cursor::Question;
+use crate::page::Page;
+use crate::parameters::Parameters;
+use crate::reader::Reader;
+use crate::shown;
+
+const FILTERS: [&str; 7] = [
+    "source",
+    "entity_id",
+    "authorised",
+    "from",
+    "to",
+    "limit",
+    "after",
+];
+
+/// `GET /v1/changes`
+pub(crate) async fn list(
+    State(reader): State<Arc<Reader>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Box<Problem>> {
+    let access = reader.access(&headers).await?;
+    let parameters = Parameters::read(uri.query(), &FILTERS)?;
+    let filter = ChangeFilter {
+        source: access.narrow(parameters.id("source")?)?,
+        entity_id: parameters.id("entity_id")?,
+        authorised: parameters.boolean("authorised")?,
+        from: parameters.time("from")?,
+        to: parameters.time("to")?,
+    };
+    let limit = parameters.limit()?;
+    let question = question(&filter);
+    let after: Option<ChangePlace> = question.place(parameters.after())?;
+    let page = reader.within(async {
+        let mut transaction = reader.transaction().await?;
+        let mut page = Page::new(limit, reader.bytes);
+        let asked = Page::<ChangePlace>::asked(limit);
+        changes::page(&mut transaction, &filter, after.as_ref(), asked, |change| {
+            page.offer(&shown::change(&change), change.place)
+        })
+        .await?;
+        Ok(page)
+    });
+    Ok(page.await?.answer(&question))
+}
+
+fn question(filter: &ChangeFilter) -> Question {
+    let ChangeFilter {
+        source,
+        entity_id,
+        authorised,
+        from,
+        to,
+    } = filter;
+    Question::new(&("changes", source, entity_id, authorised, from, to))
+}
