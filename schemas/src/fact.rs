@@ -246,7 +246,6 @@ impl Fact {
         check::optional_time("valid_until", self.valid_until)?;
         for (field, id) in [
             ("table", &self.table),
-            ("key", &self.key),
             ("source", &self.source),
             ("row_id", &self.row_id),
             ("column", &self.column),
@@ -265,10 +264,19 @@ impl Fact {
 
     fn check_values(&self) -> Checked {
         const MAX_TEXT_BYTES: usize = 512 * 1024;
+        /// A key may hold the values of several columns.
+        const MAX_KEY_BYTES: usize = 4_000;
         if let Some(text) = &self.text {
             check::text("text", text)?;
             if text.len() > MAX_TEXT_BYTES {
                 return Err(FieldError::new("text", "is longer than 512 KiB"));
+            }
+        }
+        if let Some(key) = &self.key {
+            check::text("key", key)?;
+            if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+                let reason = format!("has not 1 to {MAX_KEY_BYTES} bytes");
+                return Err(FieldError::new("key", reason));
             }
         }
         if let ColumnValue::Text(text) = &self.value {
