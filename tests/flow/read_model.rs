@@ -270,3 +270,27 @@ async fn while_postgres_is_away_readers_are_told_to_come_again() {
     .await;
     done(redline, door, Vec::new()).await;
 }
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended_and_says_so() {
+    let redline = Plan::new("slow")
+        .settings("[console]\nstatement_timeout_milliseconds = 200\n")
+        .make()
+        .await;
+    let door = redline.ingest().await;
+    assert_eq!(door.get("/v1/flags").await.status, 200);
+    let mut transaction = redline.pool.begin().await.expect("Postgres answers");
+    sqlx::query("lock table redline.flags in access exclusive mode")
+        .execute(&mut *transaction)
+        .await
+        .expect("nobody else locks the flags");
+    let answer = door.get("/v1/flags").await;
+    assert_eq!(
+        (answer.status, &answer.body["type"]),
+        (503, &json!("urn:redline:problem:too-slow"))
+    );
+    assert_eq!(door.get("/v1/changes").await.status, 200);
+    transaction.rollback().await.expect("Postgres answers");
+    assert_eq!(door.get("/v1/flags").await.status, 200);
+    done(redline, door, Vec::new()).await;
+}
