@@ -1,5 +1,8 @@
 //! Reading what was recorded: `/v1/flags`, `/v1/changes` and histories.
 
+mod access;
+mod history;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -196,243 +199,6 @@ async fn a_revised_flag_shows_its_latest_revision_and_all_of_them_newest_first()
     done(redline, door, processes).await;
 }
 
-#[tokio::test]
-async fn filters_leave_out_what_they_name_and_bad_ones_are_refused() {
-    let (redline, door, processes) = started(Plan::new("filters")).await;
-    let mut versions = Vec::new();
-    for (id, day) in [("R-1", 1), ("R-2", 2), ("R-3", 3)] {
-        let time = format!("2026-03-{day:02}T00:00:00Z");
-        // The impact is 190, 380 and 1900.
-        let quantity = [12, 14, 30][day - 1];
-        versions.extend([row_at(id, 1, 10, &time), row_at(id, 2, quantity, &time)]);
-    }
-    door.accept("/v1/rows", &Value::from(versions)).await;
-    redline.wait_quiet(REST).await;
-    let of = async |path: &str| -> BTreeSet<String> {
-        let pages = door.pages(path).await;
-        pages.iter().flat_map(|page| texts(page, "entity_id")).collect()
-    };
-    let ids = |ids: &[&str]| -> BTreeSet<String> { ids.iter().map(|id| (*id).to_owned()).collect() };
-    for list in ["flags", "changes"] {
-        for (filter, expected) in [
-            ("limit=1", &["R-1", "R-2", "R-3"][..]),
-            ("limit=1&from=2026-03-02T00:00:00Z", &["R-2", "R-3"]),
-            ("limit=1&to=2026-03-02T00:00:00Z", &["R-1"]),
-            (
-                "limit=1&from=2026-03-02T01:00:00%2B01:00&to=2026-03-03T00:00:00Z",
-                &["R-2"],
-            ),
-            ("limit=1&entity_id=R-3", &["R-3"]),
-            ("limit=1&source=billing", &["R-1", "R-2", "R-3"]),
-            ("limit=1&source=outages", &[]),
-            (
-                "limit=1&source=billing&entity_id=R-1&from=2026-03-02T00:00:00Z",
-                &[],
-            ),
-        ] {
-            assert_eq!(
-                of(&format!("/v1/{list}?{filter}")).await,
-                ids(expected),
-                "{list} {filter}"
-            );
-        }
-    }
-    assert_eq!(of("/v1/flags?risk=HIGH").await, ids(&["R-3"]));
-    assert_eq!(of("/v1/flags?kind=late_row").await, ids(&[]));
-    assert_eq!(
-        of("/v1/flags?kind=retroactive_change&risk=MEDIUM").await,
-        ids(&["R-1", "R-2"])
-    );
-    assert_eq!(of("/v1/changes?authorised=true").await, ids(&[]));
-    assert_eq!(of("/v1/changes?authorised=false").await.len(), 3);
-
-    let page = door.read("/v1/flags?limit=1").await;
-    let cursor = page["next"].as_str().expect("there is more");
-    for (path, parameter) in [
-        ("/v1/flags?colour=red".to_owned(), "colour"),
-        ("/v1/flags?limit=5000".to_owned(), "limit"),
-        ("/v1/flags?from=yesterday".to_owned(), "from"),
-        ("/v1/flags?status=open".to_owned(), "status"),
-        ("/v1/flags?offset=10".to_owned(), "offset"),
-        ("/v1/changes?kind=late_row".to_owned(), "kind"),
-        (format!("/v1/flags?limit=1&risk=HIGH&after={cursor}"), "after"),
-        (format!("/v1/changes?limit=1&after={cursor}"), "after"),
-        ("/v1/entities/match/video/c-1/history".to_owned(), "type"),
-        (
-            "/v1/entities/row/billing/R-1/history?kind=late_row".to_owned(),
-            "kind",
-        ),
-    ] {
-        let answer = door.get(&path).await;
-        assert_eq!(answer.status, 400, "{path} is answered {}", answer.body);
-        assert_eq!(answer.body["parameter"], parameter, "{path}");
-        assert_eq!(answer.body["type"], "urn:redline:problem:bad-parameter");
-    }
-    done(redline, door, processes).await;
-}
-
-#[tokio::test]
-async fn a_key_needs_the_scope_and_sees_only_its_source() {
-    let (redline, door, processes) = started(Plan::new("access")).await;
-    for row_id in ["R-1", "R-2"] {
-        let both = json!([rows::billing(row_id, 1, 10), rows::billing(row_id, 2, 12)]);
-        door.accept("/v1/rows", &both).await;
-    }
-    let outage = json!({"source": "outages", "row_id": "O-1", "version": 1, "op": "snapshot",
-        "observed_at": "2026-03-02T10:00:00Z", "columns": {"crew_status": "assigned"}});
-    let mut later = outage.clone();
-    later["version"] = 2.into();
-    later["columns"]["crew_status"] = "on site".into();
-    door.accept("/v1/rows", &json!([outage, later])).await;
-    redline.wait_quiet(REST).await;
-    let writer = redline.key(&["rows", "facts", "approvals"]).await;
-    let outages = redline.key_of_source(&["read"], "outages").await;
-    let billing = redline.key_of_source(&["read", "rows"], "billing").await;
-    let flag_id = door.read("/v1/flags?source=billing&limit=1").await["items"][0]["flag_id"]
-        .as_str()
-        .expect("a flag")
-        .to_owned();
-    let one = format!("/v1/flags/{flag_id}");
-    let own = "/v1/entities/row/outages/O-1/history";
-    for (path, key, status) in [
-        ("/v1/flags", None, 401),
-        ("/v1/flags", Some("rl_x"), 401),
-        ("/v1/flags", Some(writer.as_str()), 403),
-        ("/v1/changes", Some(&writer), 403),
-        (own, Some(&writer), 403),
-        (&one, Some(&writer), 403),
-        // Who may not come in is not told what is wrong with the question.
-        ("/v1/flags?colour=red", None, 401),
-        ("/v1/flags", Some(&outages), 200),
-        ("/v1/flags?source=outages", Some(&outages), 200),
-        ("/v1/flags?source=billing", Some(&outages), 403),
-        ("/v1/changes?source=billing", Some(&outages), 403),
-        ("/v1/entities/row/billing/R-1/history", Some(&outages), 403),
-        ("/v1/entities/row/billing/none/history", Some(&outages), 403),
-        (own, Some(&outages), 200),
-        (&one, Some(&outages), 404),
-        (&one, Some(&billing), 200),
-        ("/v1/flags/none", Some(&billing), 404),
-    ] {
-        let answer = door.get_with(path, key).await;
-        assert_eq!(
-            answer.status, status,
-            "{path} with {key:?} is answered {}",
-            answer.body
-        );
-    }
-    let sources = async |path: &str, key: &str| -> BTreeSet<String> {
-        let body = door.get_with(path, Some(key)).await.body;
-        texts(body["items"].as_array().expect("items"), "source")
-            .into_iter()
-            .collect()
-    };
-    for path in ["/v1/flags", "/v1/changes"] {
-        assert!(sources(path, &billing).await.iter().eq(["billing"]), "{path}");
-    }
-    assert!(sources("/v1/changes", &outages).await.iter().eq(["outages"]));
-    assert!(
-        sources("/v1/changes", door.key())
-            .await
-            .iter()
-            .eq(["billing", "outages"])
-    );
-    // A cursor of all sources is none of one source.
-    let page = door.read("/v1/flags?limit=1").await;
-    let path = format!("/v1/flags?limit=1&after={}", page["next"].as_str().expect("more"));
-    assert_eq!(door.get_with(&path, Some(&outages)).await.status, 400);
-    let method = door.post("/v1/flags", "application/json", "{}").await;
-    assert_eq!((method.status, &method.body["status"]), (405, &json!(405)));
-    done(redline, door, processes).await;
-}
-
-#[tokio::test]
-async fn a_history_has_every_content_in_order_whatever_its_id_looks_like() {
-    let (redline, door, processes) = started(Plan::new("history")).await;
-    for (id, path) in [
-        ("R/1", "R%2F1"),
-        ("50%", "50%25"),
-        ("Zürich 1?", "Z%C3%BCrich%201%3F"),
-        ("a+b", "a+b"),
-    ] {
-        let versions = json!([
-            rows::billing(id, 3, 12),
-            rows::billing(id, 1, 10),
-            rows::billing(id, 2, 11)
-        ]);
-        door.accept("/v1/rows", &versions).await;
-        redline.wait_quiet(REST).await;
-        let pages = door
-            .pages(&format!("/v1/entities/row/billing/{path}/history?limit=2"))
-            .await;
-        let items = pages.concat();
-        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1], "{id}");
-        let versions: Vec<i64> = items.iter().filter_map(|item| item["version"].as_i64()).collect();
-        assert_eq!(versions, [1, 2, 3], "{id}");
-        assert_eq!(items[2]["event"]["row_id"], id);
-        assert_eq!(items[0]["changes"], json!([]), "the first sight makes no change");
-        let change = &items[2]["changes"][0];
-        assert_eq!(
-            (
-                &change["column_name"],
-                &change["before"],
-                &change["after"],
-                &change["impact"]
-            ),
-            (&json!("Quantity"), &json!("11"), &json!("12"), &json!("95"))
-        );
-        assert!(items[2]["flags"].as_array().is_some_and(|flags| flags.len() >= 2));
-    }
-    // Of two contents of one version, changes and flags hang on the one that stands, on whichever page it is.
-    let mut other = rows::billing("R/1", 2, 20);
-    other["modified_at"] = "2026-03-01T00:00:00Z".into();
-    door.accept("/v1/rows", &other).await;
-    redline.wait_quiet(REST).await;
-    for limit in [1, 2, 3, 100] {
-        let path = format!("/v1/entities/row/billing/R%2F1/history?limit={limit}");
-        let items = door.pages(&path).await.concat();
-        let shown: Vec<(i64, i64, bool, bool)> = items
-            .iter()
-            .map(|item| {
-                (
-                    item["version"].as_i64().unwrap_or(-1),
-                    item["event"]["columns"]["Quantity"].as_i64().unwrap_or(-1),
-                    item["standing"] == true,
-                    item["flags"] != json!([]),
-                )
-            })
-            .collect();
-        let mut two = [(2, 11, true, true), (2, 20, false, false)];
-        if texts(&items, "content_hash")[1] > texts(&items, "content_hash")[2] {
-            panic!("contents of one version come in the order of their hashes");
-        }
-        if shown[1].1 == 20 {
-            two.reverse();
-        }
-        assert_eq!(shown, [(1, 10, true, false), two[0], two[1], (3, 12, true, true)]);
-    }
-    let order = json!({"order_id": "o/1", "customer_id": "c-1", "amount": "19.90", "currency": "EUR",
-        "status": "created", "created_at": "2026-03-31T23:30:00Z"});
-    door.accept("/v1/orders", &order).await;
-    redline.wait_quiet(REST).await;
-    let history = door.read("/v1/entities/order/orders/o%2F1/history").await;
-    assert_eq!(history["items"][0]["event"]["amount"], 19.9);
-    assert_eq!(history["items"][0]["observed_at"], Value::Null);
-    for path in [
-        "/v1/entities/row/billing/none/history",
-        "/v1/entities/row/none/R%2F1/history",
-        "/v1/entities/payout/billing/R%2F1/history",
-        "/v1/entities/row/billing/%00/history",
-        "/v1/entities/row/billing/%FF/history",
-        "/v1/entities/row/billing/R/1/history",
-    ] {
-        let answer = door.get(path).await;
-        assert_eq!(answer.status, 404, "{path} is answered {}", answer.body);
-        assert_eq!(answer.body["type"], "urn:redline:problem:not-found");
-    }
-    done(redline, door, processes).await;
-}
-
 /// Flags without a time, as those about matches will be; and answers that are to be small.
 #[tokio::test]
 async fn flags_without_a_time_come_last_and_small_answers_lose_nothing() {
@@ -502,5 +268,29 @@ async fn while_postgres_is_away_readers_are_told_to_come_again() {
         },
     )
     .await;
+    done(redline, door, Vec::new()).await;
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended_and_says_so() {
+    let redline = Plan::new("slow")
+        .settings("[console]\nstatement_timeout_milliseconds = 200\n")
+        .make()
+        .await;
+    let door = redline.ingest().await;
+    assert_eq!(door.get("/v1/flags").await.status, 200);
+    let mut transaction = redline.pool.begin().await.expect("Postgres answers");
+    sqlx::query("lock table redline.flags in access exclusive mode")
+        .execute(&mut *transaction)
+        .await
+        .expect("nobody else locks the flags");
+    let answer = door.get("/v1/flags").await;
+    assert_eq!(
+        (answer.status, &answer.body["type"]),
+        (503, &json!("urn:redline:problem:too-slow"))
+    );
+    assert_eq!(door.get("/v1/changes").await.status, 200);
+    transaction.rollback().await.expect("Postgres answers");
+    assert_eq!(door.get("/v1/flags").await.status, 200);
     done(redline, door, Vec::new()).await;
 }
