@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bounded::bounded;
 use crate::detect::{Detection, revise};
 use crate::facts::Facts;
+use crate::metrics::Metrics;
 use crate::recall::recall;
 use crate::recorder::{Destinations, RecordError, flag_messages};
 
@@ -34,6 +35,7 @@ pub(crate) struct Deriver {
     database_url: String,
     timeouts: Timeouts,
     destinations: Destinations,
+    metrics: Metrics,
     stop: CancellationToken,
     connection: Option<PgConnection>,
     facts: Facts,
@@ -47,12 +49,14 @@ impl Deriver {
         database_url: String,
         timeouts: Timeouts,
         destinations: Destinations,
+        metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
         Self {
             database_url,
             timeouts,
             destinations,
+            metrics,
             stop,
             connection: None,
             facts: Facts::default(),
@@ -98,6 +102,7 @@ impl Deriver {
             None => recording_connection(&self.database_url, "derive", self.timeouts).await?,
         };
         let marked = dirty::count(&mut connection).await?;
+        self.metrics.see(marked);
         if marked.entities > 0 {
             self.entities(&mut connection).await?;
         } else if marked.state_keys > 0 {
@@ -132,7 +137,9 @@ impl Deriver {
         let messages = flag_messages(&self.destinations, flags)?;
         record_derived(&mut transaction, &updates, &messages).await?;
         dirty::clean_entities(&mut transaction, &numbers).await?;
-        Ok(transaction.commit().await.map_err(StoreError::from)?)
+        transaction.commit().await.map_err(StoreError::from)?;
+        self.metrics.derived(numbers.len());
+        Ok(())
     }
 
     /// Finds what a marked state key comes to.

@@ -20,6 +20,7 @@ mod facts;
 mod headers;
 mod incarnation;
 mod kafka;
+mod metrics;
 mod opening;
 mod patience;
 mod recall;

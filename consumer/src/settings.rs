@@ -1,5 +1,6 @@
 //! Settings of the worker and the relay.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -32,6 +33,8 @@ pub struct WorkSettings {
     pub mark_hours: u64,
     /// Prefix of the marks in Redis. Default `redline:mark:`.
     pub mark_prefix: String,
+    /// Where `GET /metrics` is answered. Default nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for WorkSettings {
@@ -49,6 +52,7 @@ impl Default for WorkSettings {
             stopped_recheck_seconds: 5,
             mark_hours: 168,
             mark_prefix: "redline:mark:".to_owned(),
+            metrics_listen: None,
         }
     }
 }

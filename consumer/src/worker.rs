@@ -28,6 +28,7 @@ use crate::deduplicate::Marks;
 use crate::deriver::Deriver;
 use crate::facts::Facts;
 use crate::kafka::{Channels, Command, InFlight, Poller, Request};
+use crate::metrics::Metrics;
 use crate::opening::{Member, open_partitions, watch_kafka};
 use crate::recorder::{Destinations, Errand, Links, RecordError, Recorder};
 use crate::settings::WorkSettings;
@@ -57,6 +58,9 @@ pub enum WorkError {
     /// Recording ended.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The metrics have a worker already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// A task ended without saying why.
     #[error("a part of the worker ended unexpectedly: {0}")]
     Ended(String),
@@ -76,6 +80,8 @@ pub struct Worker<R, M> {
     pub marks: M,
     /// The section `[work]`.
     pub settings: WorkSettings,
+    /// Where its metrics go.
+    pub metrics: prometheus::Registry,
 }
 
 impl<R, M> Worker<R, M>
@@ -92,6 +98,7 @@ where
         let Some(flag_schema_id) = self.prepare(&stop).await? else {
             return Ok(());
         };
+        let metrics = Metrics::new(&self.metrics)?;
         let cluster = Cluster::new(&self.kafka)?;
 
         let (commands, commands_in) = mpsc::channel::<Command>();
@@ -131,6 +138,7 @@ where
             self.database_url.clone(),
             self.settings.timeouts(),
             destinations.clone(),
+            metrics,
             stop.clone(),
         );
         let recorder = Recorder::new(

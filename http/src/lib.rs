@@ -1,7 +1,8 @@
-//! What everything that answers HTTP has in common: problem details, API keys, and answers that many wait for.
+//! What everything that answers HTTP has in common: problem details, API keys, metrics, and answers that many wait for.
 
 mod asked;
 pub mod keys;
+pub mod metrics;
 mod problem;
 
 pub use asked::{Asked, Keep};

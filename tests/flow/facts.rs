@@ -250,11 +250,37 @@ async fn quiet_can_be_asked_for() {
         "{}",
         ended.stdout
     );
-    let processes = worker_and_relay(&redline);
+    let mut worker = redline.start("work", &[("REDLINE_WORK__METRICS_LISTEN", "127.0.0.1:0")]);
+    let relay = redline.relay();
     let said = redline.succeed(&["doctor", "--quiet", "--wait", "60"]).await;
     assert_eq!(said, "quiet: everything is recorded, judged and published\n");
     assert_eq!(standing(&redline).await.len(), 1);
-    end(redline, processes).await;
+
+    let line = worker.wait_for_log("GET /metrics is answered", REST).await;
+    let line: Value = serde_json::from_str(&line).expect("a log line is JSON");
+    let address = line["address"].as_str().expect("the address").to_owned();
+    redline.produce(&[approval("a-1", "one", 12)]).await;
+    redline.wait_quiet(REST).await;
+    let metrics = async || {
+        let answer = reqwest::get(format!("http://{address}/metrics"))
+            .await
+            .expect("metrics");
+        answer.text().await.expect("text")
+    };
+    redline_tests::until("the metrics say so", REST, async || {
+        let text = metrics().await;
+        let lines = [
+            "redline_dirty_keys{kind=\"entity\"} 0",
+            "redline_dirty_keys{kind=\"state_key\"} 0",
+            "redline_derived_entities_total 1",
+        ];
+        match lines.iter().find(|line| !text.contains(*line)) {
+            None => Ok(()),
+            Some(line) => Err(format!("{line} is not in {text}")),
+        }
+    })
+    .await;
+    end(redline, vec![worker, relay]).await;
 }
 
 #[tokio::test]

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use axum::response::Response;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 use super::Door;
 use super::outside::Outside;
@@ -79,10 +78,5 @@ pub(crate) async fn measure<O: Outside>(
 
 /// `GET /metrics`
 pub(crate) async fn metrics<O: Outside>(State(door): State<Arc<Door<O>>>) -> Response {
-    let mut text = Vec::new();
-    let encoder = TextEncoder::new();
-    if let Err(error) = encoder.encode(&door.metrics.registry.gather(), &mut text) {
-        tracing::error!("metrics cannot be written: {error}");
-    }
-    ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response()
+    redline_http::metrics::text(&door.metrics.registry)
 }

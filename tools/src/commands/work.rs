@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::worker::Worker;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
@@ -13,6 +15,19 @@ pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
     let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
         .map_err(anyhow::Error::msg)?;
+    let metrics = prometheus::Registry::new();
+    if let Some(address) = settings.work.metrics_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} (work.metrics_listen)"))?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "GET /metrics is answered");
+        tokio::spawn(redline_http::metrics::serve(
+            listener,
+            metrics.clone(),
+            stop.clone(),
+        ));
+    }
     let worker = Worker {
         kafka: settings.kafka.clone(),
         topics: settings.topics.clone(),
@@ -20,6 +35,7 @@ pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::
         registry: settings.registry.client()?,
         marks,
         settings: settings.work,
+        metrics,
     };
     worker.run(stop).await?;
     Ok(())
