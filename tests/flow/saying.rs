@@ -18,7 +18,7 @@ fn file(redline: &Installation, name: &str, content: impl AsRef<[u8]>) -> String
 /// Kind and status of the flags, as often as they are there.
 async fn flags(redline: &Installation) -> Vec<String> {
     redline
-        .texts("select concat_ws(' ', kind, column_name, status) from redline.flags order by kind, column_name, status")
+        .texts("select concat_ws(' ', kind, \"column\", status) from redline.flags order by kind, \"column\", status")
         .await
 }
 
@@ -172,9 +172,9 @@ async fn a_reference_table_is_loaded_whole_and_again_only_where_it_differs() {
             )
             .await,
         [
-            "contract_prices/[\"WO-1\",\"T-1\"]/2026-01-01 0 95 true",
-            "contract_prices/[\"WO-1\",\"T-1\"]/2026-03-01 0 97.5 false",
-            "contract_prices/[\"WO-1\",\"T-1\"]/2026-03-01 1 98 true",
+            "contract_prices/[\"WO-1\",\"T-1\"]/2026-01-01 0 95 t",
+            "contract_prices/[\"WO-1\",\"T-1\"]/2026-03-01 0 97.5 f",
+            "contract_prices/[\"WO-1\",\"T-1\"]/2026-03-01 1 98 t",
         ]
     );
     let list = redline

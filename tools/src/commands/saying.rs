@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use redline_consumer::cluster::Cluster;
+use redline_consumer::cluster::{Cluster, ClusterError};
 use redline_producer::Tally;
 use redline_producer::encode::Encoder;
 use redline_producer::facts;
@@ -41,7 +41,15 @@ pub(super) async fn until_recorded(settings: &Settings, pool: &PgPool) -> anyhow
     let bar = bar()?;
     let (mut least, mut since) = (i64::MAX, Instant::now());
     loop {
-        let behind = behind(&settings.topics.facts, &cluster, pool).await?;
+        let behind = match behind(&settings.topics.facts, &cluster, pool).await {
+            Ok(behind) => behind,
+            // A topic that was made a moment ago has no leaders yet.
+            Err(error) if error.is::<ClusterError>() && since.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if behind == 0 {
             bar.finish_and_clear();
             return Ok(());
@@ -70,11 +78,9 @@ pub(super) async fn until_recorded(settings: &Settings, pool: &PgPool) -> anyhow
 async fn behind(topic: &str, cluster: &Cluster, pool: &PgPool) -> anyhow::Result<i64> {
     // Kafka first: what it has now must be in what Postgres says afterwards.
     let mut logs = Vec::new();
-    for partition in 0..cluster
-        .partitions(topic)
-        .await
-        .context("run `redline migrate`, and look at kafka.bootstrap_servers")?
-    {
+    let partitions = cluster.partitions(topic).await;
+    let partitions = partitions.context("run `redline migrate`, and look at kafka.bootstrap_servers")?;
+    for partition in 0..partitions {
         logs.push(cluster.describe(topic, partition).await?);
     }
     let state = quiet::state(&mut *pool.acquire().await?).await?;
