@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::until;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -152,13 +154,18 @@ impl Kafka {
         places
     }
 
-    /// First offset and offset behind the last record, by partition.
+    /// First offset and offset behind the last record, by partition. A topic that was just made may have no leaders yet.
     pub async fn log_ends(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+        until("Kafka tells the bounds of a log", PATIENCE, async || {
+            self.ask_log_ends(topic).await.map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    async fn ask_log_ends(&self, topic: &str) -> KafkaResult<BTreeMap<i32, (i64, i64)>> {
         let (asking, topic) = (Arc::clone(&self.asking), topic.to_owned());
         blocking(move || {
-            let metadata = asking
-                .fetch_metadata(Some(&topic), PATIENCE)
-                .expect("Kafka answers");
+            let metadata = asking.fetch_metadata(Some(&topic), PATIENCE)?;
             let partitions = metadata
                 .topics()
                 .iter()
@@ -166,10 +173,8 @@ impl Kafka {
                 .map(rdkafka::metadata::MetadataPartition::id);
             partitions
                 .map(|partition| {
-                    let ends = asking
-                        .fetch_watermarks(&topic, partition, PATIENCE)
-                        .expect("Kafka answers");
-                    (partition, ends)
+                    let ends = asking.fetch_watermarks(&topic, partition, PATIENCE)?;
+                    Ok((partition, ends))
                 })
                 .collect()
         })
