@@ -275,7 +275,7 @@ impl Fact {
         if let Some(key) = &self.key {
             check::text("key", key)?;
             if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
-                let reason = format!("has not 1 to {MAX_KEY_BYTES} bytes");
+                let reason = format!("needs 1 to {MAX_KEY_BYTES} bytes");
                 return Err(FieldError::new("key", reason));
             }
         }
