@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use redline_domain::approval::Approval;
+use redline_domain::approval::{Approval, Made};
 use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, EntityKey, Event, EventKind, Timestamp};
 use sqlx::postgres::PgRow;
@@ -167,6 +167,66 @@ pub async fn approvals(
         }
     }
     Ok(approvals)
+}
+
+/// The next standing approvals behind an id, in the order of their ids, each with the recorded changes that it may be about.
+///
+/// # Errors
+/// When Postgres cannot be reached, or the record is damaged.
+pub async fn approvals_after(
+    connection: &mut PgConnection,
+    source: Option<&str>,
+    after: &str,
+) -> Result<Vec<(Approval, Vec<Made>)>, StoreError> {
+    const AT_ONCE: i64 = 500;
+    let rows = sqlx::query(
+        "select kind, id, content, content_hash from redline.facts
+         where kind = 'approval' and standing and id > $1 and ($2::text is null or source = $2)
+         order by id limit $3",
+    )
+    .bind(after)
+    .bind(source)
+    .bind(AT_ONCE)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut approvals: Vec<(Approval, Vec<Made>)> = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (fact, _) = read_fact(row)?;
+        if let Some(approval) = Approval::of(&fact) {
+            approvals.push((approval, Vec::new()));
+        }
+    }
+    let made = sqlx::query(
+        "select k.ordinality, c.version, c.after, c.impact::text as impact, c.editor, c.modified_at, c.approval
+         from unnest($1::text[], $2::text[], $3::text[]) with ordinality k (source, row_id, column_name, ordinality)
+         join redline.entities e on e.entity_type = 'row' and e.source = k.source and e.entity_id = k.row_id
+         join redline.changes c on c.entity = e.entity and c.column_name = k.column_name
+         order by k.ordinality, c.modified_at, c.version",
+    )
+    .bind(approvals.iter().map(|(approval, _)| approval.source.as_str()).collect::<Vec<_>>())
+    .bind(approvals.iter().map(|(approval, _)| approval.row_id.as_str()).collect::<Vec<_>>())
+    .bind(approvals.iter().map(|(approval, _)| approval.column.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    for row in &made {
+        let index = usize::try_from(row.try_get::<i64, _>("ordinality")? - 1).unwrap_or(usize::MAX);
+        if let Some((_, list)) = approvals.get_mut(index) {
+            list.push(read_made(row)?);
+        }
+    }
+    Ok(approvals)
+}
+
+fn read_made(row: &PgRow) -> Result<Made, StoreError> {
+    let impact = row.try_get::<Option<&str>, _>("impact")?;
+    Ok(Made {
+        version: row.try_get("version")?,
+        after: row.try_get("after")?,
+        impact: impact.and_then(|text| text.parse().ok()),
+        editor: row.try_get("editor")?,
+        modified_at: row.try_get::<Timestamptz, _>("modified_at")?.0,
+        approval: row.try_get("approval")?,
+    })
 }
 
 /// Records facts under the generation after this one. The caller holds facts alone.

@@ -11,12 +11,15 @@ async fn a_message_with_a_lower_number_that_is_committed_late_arrives_too() {
     let _turn = beside_another().await;
     let redline = Plan::new("late-number").make().await;
     let events = stream();
+    // A topic that nobody else writes or reads.
+    let topic = format!("{}.late", redline.name);
+    redline.kafka.create_topic(&topic, 1, &[]).await;
     let mut late = redline.pool.begin().await.expect("a transaction");
     let number: i64 = sqlx::query_scalar(
         "insert into redline.outbox (topic, key, value, headers) values ($1, 'late', 'still here', '[]')
          returning outbox_id",
     )
-    .bind(&redline.topics.facts)
+    .bind(&topic)
     .fetch_one(&mut *late)
     .await
     .expect("a message");
@@ -33,13 +36,13 @@ async fn a_message_with_a_lower_number_that_is_committed_late_arrives_too() {
     .expect("the sequence");
     assert!(higher, "many messages with higher numbers were relayed meanwhile");
     assert!(
-        redline.kafka.read(&redline.topics.facts).await.is_empty(),
+        redline.kafka.read(&topic).await.is_empty(),
         "it is not committed yet"
     );
 
     late.commit().await.expect("a commit");
     until("the late message arrives", PATIENCE, async || {
-        let arrived = redline.kafka.read(&redline.topics.facts).await;
+        let arrived = redline.kafka.read(&topic).await;
         match &arrived[..] {
             [] => Err("nothing arrived".to_owned()),
             [read, ..] => {

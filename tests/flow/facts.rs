@@ -97,6 +97,24 @@ async fn an_approval_authorises_the_same_change_whether_it_comes_before_or_after
             "never Quantity f"
         ]
     );
+    let listed = redline.run(&["approvals", "list"]).await;
+    assert_eq!(
+        (listed.code, listed.stdout.lines().collect::<Vec<_>>()),
+        (
+            0,
+            vec![
+                "a-early: Quantity of billing/early by ann@example.com, allowed by cfo@example.com; used by version 2",
+                "a-late: Quantity of billing/late by ann@example.com, allowed by cfo@example.com; used by version 2",
+                "a-other: Quantity of billing/never by ann@example.com, allowed by cfo@example.com; without effect: \
+                 version 2 made it 12, and 13 was approved",
+            ]
+        )
+    );
+    let without_effect = redline.run(&["approvals", "list", "--without-effect"]).await;
+    assert_eq!(
+        (without_effect.code, without_effect.stdout.lines().count()),
+        (3, 1)
+    );
     let withdrawn = redline
         .texts("select entity_id || ' ' || revision from redline.flags where status = 'withdrawn'")
         .await;

@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules, simulate,
-    work,
+    approvals, bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules,
+    simulate, work,
 };
 use crate::settings::Settings;
 
@@ -74,6 +74,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Approvals, and what came of them.
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
     /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
@@ -283,6 +286,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));
         }
+        Command::Approvals(command) => return approvals::run(command, &settings).await,
         Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+pub(crate) mod approvals;
 pub(crate) mod bench;
 pub(crate) mod collect;
 pub(crate) mod doctor;

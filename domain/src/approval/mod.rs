@@ -1,10 +1,13 @@
 //! Approvals: changes that somebody else than their editor allowed before they were made.
 
+mod effect;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use redline_schemas::fact::Fact;
 use redline_schemas::{Amount, ColumnValue, Timestamp};
 
+pub use self::effect::{Effect, Made};
 use crate::change::{Change, read_value};
 use crate::entity::Findings;
 
