@@ -34,6 +34,8 @@ pub struct Timeouts {
     pub lock: Duration,
     /// Between the statements of one transaction.
     pub idle_in_transaction: Duration,
+    /// Between two statements outside of transactions; zero is without end.
+    pub idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -42,6 +44,7 @@ impl Default for Timeouts {
             statement: Duration::from_secs(30),
             lock: Duration::from_secs(10),
             idle_in_transaction: Duration::from_secs(15),
+            idle: Duration::ZERO,
         }
     }
 }
@@ -89,7 +92,8 @@ pub fn pool(url: &str, role: &str, connections: u32) -> Result<PgPool, StoreErro
         .connect_lazy_with(options))
 }
 
-/// One connection for recording, whose transactions Postgres ends by itself when this process stops.
+/// One connection for recording, whose transactions, and itself where that is wanted, Postgres ends when this process
+/// stands still.
 ///
 /// # Errors
 /// When Postgres cannot be reached.
@@ -106,6 +110,7 @@ pub async fn recording_connection(
             "idle_in_transaction_session_timeout",
             milliseconds(timeouts.idle_in_transaction),
         ),
+        ("idle_session_timeout", milliseconds(timeouts.idle)),
         ("tcp_keepalives_idle", "30".to_owned()),
         ("client_connection_check_interval", "10000".to_owned()),
     ]);
