@@ -9,6 +9,7 @@
 mod cluster;
 mod copy;
 mod database;
+mod feed;
 mod fence;
 mod foreign;
 mod incarnation;
