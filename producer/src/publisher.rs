@@ -3,7 +3,8 @@
 //! A record is in Kafka when its [`Delivery`] says so, and never before. A record that was refused or given up
 //! may still be there, when only the acknowledgement was lost; whoever sends it again makes a duplicate, which
 //! is harmless everywhere in Redline. Records that are enqueued in order into one partition arrive in order as
-//! long as no delivery fails; after a failure, whoever needs an order waits for everything in flight first.
+//! long as no delivery fails; what failed may still arrive much later. Whoever needs an order beyond failures publishes
+//! in [turns](crate::turns).
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -1,11 +1,18 @@
 //! A relay is killed, stands still, or is not alone: flags arrive complete and in order per row.
 
+use std::time::Duration;
+
 use redline_tests::{Installation, Plan, Process, checker, until};
 use sqlx::{Postgres, Transaction};
 
+use crate::cluster::wait_for_kafka;
+use crate::restarts::{harness, is_ours};
 use crate::running::{PATIENCE, SMALL_BATCHES};
-use crate::stream::{assert_undisturbed, stream};
-use crate::turns::beside_another;
+use crate::stream::{assert_undisturbed, stream, undisturbed};
+use crate::turns::{alone, beside_another};
+
+/// Longer than the session of a broker in the harness's cluster, 3 s, and shorter than a message may take.
+const KAFKAS_SESSION: Duration = Duration::from_secs(5);
 
 /// Small turns, and an acknowledgement within a second.
 const SMALL_TURNS: &[(&str, &str)] = &[
@@ -14,8 +21,8 @@ const SMALL_TURNS: &[(&str, &str)] = &[
 ];
 
 /// An installation whose outbox is full of everything that the stream brings about.
-async fn full_outbox(name: &str) -> (Installation, Process) {
-    let redline = Plan::new(name).make().await;
+async fn full_outbox(plan: Plan) -> (Installation, Process) {
+    let redline = plan.make().await;
     let worker = redline.start("work", SMALL_BATCHES);
     redline.produce_rows(&stream()).await;
     redline.wait_recorded(PATIENCE).await;
@@ -50,7 +57,7 @@ async fn wait_relayed(redline: &Installation, of: i64, relayed: i64) {
 #[tokio::test]
 async fn a_relay_that_is_killed_again_and_again_loses_no_flag_and_no_order() {
     let _turn = beside_another().await;
-    let (redline, worker) = full_outbox("relay-killed").await;
+    let (redline, worker) = full_outbox(Plan::new("relay-killed")).await;
     let holding = hold_last(&redline).await;
     let all = waiting(&redline).await;
     for relayed in [200, 600, 1_000, 1_400] {
@@ -66,7 +73,7 @@ async fn a_relay_that_is_killed_again_and_again_loses_no_flag_and_no_order() {
 #[tokio::test]
 async fn a_relay_that_is_killed_between_publishing_and_deleting_repeats_in_order() {
     let _turn = beside_another().await;
-    let (redline, worker) = full_outbox("relay-between").await;
+    let (redline, worker) = full_outbox(Plan::new("relay-between")).await;
     let holding = hold_last(&redline).await;
     let relay = redline.start("relay", &[]);
     until(
@@ -113,7 +120,7 @@ async fn a_relay_that_is_killed_between_publishing_and_deleting_repeats_in_order
 #[tokio::test]
 async fn two_relays_at_once_keep_the_order_also_when_one_stands_still_in_the_middle() {
     let _turn = beside_another().await;
-    let (redline, worker) = full_outbox("two-relays").await;
+    let (redline, worker) = full_outbox(Plan::new("two-relays")).await;
     let holding = hold_last(&redline).await;
     let all = waiting(&redline).await;
     let stopped = redline.start("relay", SMALL_TURNS);
@@ -126,6 +133,33 @@ async fn two_relays_at_once_keep_the_order_also_when_one_stands_still_in_the_mid
     stopped.cont();
     holding.rollback().await.expect("the last message is free");
     assert_undisturbed(redline, vec![worker, stopped, other]).await;
+}
+
+/// Kafka that was frozen for longer than its own session answers, for a moment, that it has no brokers; librdkafka then
+/// gives up its only one, and does not always take it back.
+#[tokio::test]
+async fn a_relay_whose_kafka_had_no_brokers_for_a_moment_goes_on() {
+    if !is_ours("kafka") {
+        return;
+    }
+    let _turn = alone().await;
+    undisturbed().await;
+    // Asks so often that an answer comes in just that moment.
+    let often = "[kafka.client]\n\"topic.metadata.refresh.interval.ms\" = \"50\"\n";
+    let (redline, worker) = full_outbox(Plan::new("no-brokers").settings(often)).await;
+    redline.stop(vec![worker]).await;
+    let holding = hold_last(&redline).await;
+    let relay = redline.start("relay", &[("REDLINE_RELAY__BATCH_MESSAGES", "40")]);
+    for _ in 0..4 {
+        let left = waiting(&redline).await;
+        wait_relayed(&redline, left, 80).await;
+        harness(&["pause", "kafka"]).await;
+        tokio::time::sleep(KAFKAS_SESSION).await;
+        harness(&["resume", "kafka"]).await;
+        wait_for_kafka(&redline).await;
+    }
+    holding.rollback().await.expect("the last message is free");
+    assert_undisturbed(redline, vec![relay]).await;
 }
 
 /// Stops a relay while it publishes: it took messages, and did not delete them yet.
