@@ -1,17 +1,20 @@
 //! The relay: from the outbox to Kafka, at least once, in order per entity, the same bytes each time.
 //!
-//! One turn is one transaction: take the oldest messages under a lock that only one relay holds, publish them in
-//! order, wait for every acknowledgement, delete them, commit. Whatever fails, the messages are still there and
-//! are published again, from the oldest on. A relay that stops in the middle loses its lock when Postgres ends
-//! its idle transaction, and what it still had to send expires before that.
+//! One relay leads: it holds a lock for as long as its connection to Postgres lasts. Its turns take the oldest messages,
+//! publish them in order in one transaction of Kafka, wait for every acknowledgement, and delete them. Whatever fails,
+//! the messages are still there and are published again, from the oldest on. A relay that stands still loses its
+//! connection and with it the lead. Its successor, as a relay that replaces its own client after a failure, fences off
+//! the client before: what that one still had to send is never written, so nothing older appears behind what the new
+//! one publishes.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use redline_producer::publisher::Class::{Refused, TryAgain};
-use redline_producer::publisher::{Delivery, Outgoing, PublishError, Publisher};
+use redline_producer::publisher::{Delivery, Outgoing, PublishError};
+use redline_producer::turns::{Turn, Turns};
 use redline_store::outbox::{self, Message, Waiting};
-use redline_store::sqlx::{Connection, PgConnection};
+use redline_store::sqlx::PgConnection;
 use redline_store::{Class, StoreError, Timeouts, recording_connection};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +27,9 @@ pub enum RelayError {
     /// Postgres.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Kafka, about a turn as a whole.
+    #[error("a turn: {0}")]
+    Turn(PublishError),
     /// Kafka, about one message.
     #[error("message {outbox_id} of the outbox, for the topic {topic}: {error}")]
     Publish {
@@ -40,8 +46,14 @@ impl RelayError {
     fn stops(&self) -> bool {
         match self {
             Self::Store(error) => error.class() == Class::Stop,
+            // After any failure there is a new client.
+            Self::Turn(PublishError::Worn(_))
+            | Self::Publish {
+                error: PublishError::Worn(_),
+                ..
+            } => false,
             // A message that Kafka refuses would be refused for ever, and everything behind it would wait.
-            Self::Publish { error, .. } => error.class() != TryAgain,
+            Self::Turn(error) | Self::Publish { error, .. } => error.class() != TryAgain,
         }
     }
 }
@@ -52,22 +64,23 @@ impl RelayError {
 /// Only what somebody has to mend; everything else is tried again.
 pub async fn run(
     database_url: &str,
-    publisher: &Publisher,
+    turns: Turns,
     settings: &RelaySettings,
     stop: CancellationToken,
 ) -> Result<(), RelayError> {
     /// Longest pause after failures in a row.
     const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-    let message_timeout = Duration::from_millis(settings.message_timeout_milliseconds);
-    let timeouts = Timeouts {
-        idle_in_transaction: message_timeout + Duration::from_secs(5),
-        ..Timeouts::default()
-    };
     let idle_pause = Duration::from_millis(settings.poll_milliseconds.max(1));
-    let mut connection: Option<PgConnection> = None;
+    let mut relay = Relay {
+        database_url,
+        settings,
+        turns,
+        lead: None,
+        refused: HashSet::new(),
+    };
     let mut failure_pause = idle_pause;
     while !stop.is_cancelled() {
-        let pause = match turn(&mut connection, database_url, timeouts, publisher, settings).await {
+        let pause = match relay.turn().await {
             Ok(0) => idle_pause,
             Ok(_) => {
                 failure_pause = idle_pause;
@@ -76,7 +89,7 @@ pub async fn run(
             Err(error) if error.stops() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the relay tries again");
-                connection = None;
+                relay.turns.reset();
                 failure_pause = (failure_pause * 2).min(LONGEST_PAUSE);
                 failure_pause
             }
@@ -89,44 +102,121 @@ pub async fn run(
     Ok(())
 }
 
-/// Publishes the oldest messages; answers how many.
-async fn turn(
-    connection: &mut Option<PgConnection>,
-    database_url: &str,
-    timeouts: Timeouts,
-    publisher: &Publisher,
-    settings: &RelaySettings,
-) -> Result<usize, RelayError> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(recording_connection(database_url, "relay", timeouts).await?),
-    };
-    let mut transaction = connection.begin().await.map_err(StoreError::from)?;
-    let taken = outbox::take(
-        &mut transaction,
-        settings.batch_messages.into(),
-        settings.batch_bytes.into(),
-    )
-    .await?;
-    let waiting = taken.unwrap_or_default();
-    if waiting.is_empty() {
-        transaction.rollback().await.map_err(StoreError::from)?;
-        return Ok(0);
+struct Relay<'s> {
+    database_url: &'s str,
+    settings: &'s RelaySettings,
+    turns: Turns,
+    lead: Option<Lead>,
+    /// Messages that Kafka refused and that go without their values the next time.
+    refused: HashSet<i64>,
+}
+
+/// A connection, and whether it holds the lock.
+struct Lead {
+    connection: PgConnection,
+    leads: bool,
+}
+
+impl Relay<'_> {
+    /// Publishes the oldest messages, unless another relay leads; answers how many.
+    async fn turn(&mut self) -> Result<usize, RelayError> {
+        // Put back unless Postgres failed: then the lead may be lost with it.
+        let mut lead = match self.lead.take() {
+            Some(lead) => lead,
+            None => Lead {
+                connection: recording_connection(self.database_url, "relay", timeouts(self.settings)).await?,
+                leads: false,
+            },
+        };
+        let turned = self.turn_with(&mut lead).await;
+        if !matches!(turned, Err(RelayError::Store(_))) {
+            self.lead = Some(lead);
+        }
+        turned
     }
-    publish(publisher, &waiting).await?;
-    let published: Vec<i64> = waiting.iter().map(|waiting| waiting.outbox_id).collect();
-    outbox::delete(&mut transaction, &published).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    Ok(published.len())
+
+    async fn turn_with(&mut self, lead: &mut Lead) -> Result<usize, RelayError> {
+        let connection = &mut lead.connection;
+        if !lead.leads {
+            if !outbox::lead(connection).await? {
+                return Ok(0);
+            }
+            lead.leads = true;
+            // Only a client that begins from now on has fenced off whoever led before.
+            self.turns.reset();
+        }
+        let (messages, bytes) = (self.settings.batch_messages, self.settings.batch_bytes);
+        let waiting = outbox::take(connection, messages.into(), bytes.into()).await?;
+        if waiting.is_empty() {
+            return Ok(0);
+        }
+        let turn = self.turns.begin().await.map_err(RelayError::Turn)?;
+        outbox::still_leads(connection).await?;
+        let time = message_timeout(self.settings);
+        let published = match publish(&turn, &waiting, &self.refused, time).await? {
+            Published::Acknowledged(published) => published,
+            Published::Refused(refused) => {
+                // A transaction in which a record was refused can only be withdrawn.
+                self.refused.extend(refused);
+                self.turns.reset();
+                return Ok(0);
+            }
+        };
+        outbox::still_leads(connection).await?;
+        turn.commit().await.map_err(RelayError::Turn)?;
+        outbox::delete(connection, &published).await?;
+        self.refused.retain(|refused| !published.contains(refused));
+        Ok(published.len())
+    }
+}
+
+fn message_timeout(settings: &RelaySettings) -> Duration {
+    Duration::from_millis(settings.message_timeout_milliseconds)
+}
+
+/// Postgres ends the connection of a relay that stands still, and never that of one which waits for Kafka: for a turn's
+/// beginning, for its rounds with the last one, or for its end.
+fn timeouts(settings: &RelaySettings) -> Timeouts {
+    let (poll, acknowledged) = (
+        Duration::from_millis(settings.poll_milliseconds),
+        message_timeout(settings),
+    );
+    let longest = poll.max(acknowledged * 2).max(Turns::patience(acknowledged));
+    Timeouts {
+        idle: longest + Duration::from_secs(5),
+        ..Timeouts::default()
+    }
+}
+
+/// What came of the messages of a turn.
+enum Published {
+    /// These are acknowledged.
+    Acknowledged(Vec<i64>),
+    /// Kafka refused these.
+    Refused(Vec<i64>),
 }
 
 /// Publishes in rounds, each of which has at most one message of a key: whatever fails, no message overtakes one of its
-/// own key. Messages without a key have no order.
-async fn publish(publisher: &Publisher, waiting: &[Waiting]) -> Result<(), RelayError> {
+/// own key. Messages without a key have no order. After `time` no further round begins; the next turn goes on.
+async fn publish(
+    turn: &Turn<'_>,
+    waiting: &[Waiting],
+    shorter: &HashSet<i64>,
+    time: Duration,
+) -> Result<Published, RelayError> {
+    let began = Instant::now();
+    let mut published = Vec::with_capacity(waiting.len());
     for round in rounds(waiting) {
-        publish_round(publisher, &round).await?;
+        if !published.is_empty() && began.elapsed() >= time {
+            break;
+        }
+        let refused = publish_round(turn, &round, shorter).await?;
+        if !refused.is_empty() {
+            return Ok(Published::Refused(refused));
+        }
+        published.extend(round.iter().map(|one| one.outbox_id));
     }
-    Ok(())
+    Ok(Published::Acknowledged(published))
 }
 
 fn rounds(waiting: &[Waiting]) -> Vec<Vec<&Waiting>> {
@@ -146,46 +236,56 @@ fn rounds(waiting: &[Waiting]) -> Vec<Vec<&Waiting>> {
     rounds
 }
 
-/// Publishes messages and waits for every acknowledgement, also after one failed: nothing is left in flight. A
-/// quarantined record that Kafka refuses goes without its value: the table has it, and nothing may wait behind it.
-async fn publish_round(publisher: &Publisher, round: &[&Waiting]) -> Result<(), RelayError> {
+/// Publishes messages and waits for every acknowledgement, also after one failed. Answers the quarantined records that
+/// Kafka refuses: they go without their values, since the table has these and nothing may wait behind them.
+async fn publish_round(
+    turn: &Turn<'_>,
+    round: &[&Waiting],
+    shorter: &HashSet<i64>,
+) -> Result<Vec<i64>, RelayError> {
     let mut in_flight = Vec::with_capacity(round.len());
     for one in round {
-        in_flight.push((*one, enqueue(publisher, &one.message).await));
+        let shorter = shorter
+            .contains(&one.outbox_id)
+            .then(|| shortened(&one.message))
+            .flatten();
+        let handed_over = hand_over(turn, shorter.as_ref().unwrap_or(&one.message)).await;
+        in_flight.push((*one, shorter.is_some(), handed_over));
     }
-    let mut failure = None;
-    for (one, enqueued) in in_flight {
-        let delivered = match enqueued {
+    let (mut failure, mut refused) = (None, Vec::new());
+    for (one, is_short, handed_over) in in_flight {
+        let delivered = match handed_over {
             Ok(delivery) => delivery.await,
             Err(error) => Err(error),
         };
-        let delivered = match delivered {
-            Err(error) if error.class() == Refused => publish_shortened(publisher, one, error).await,
-            delivered => delivered,
-        };
-        if let Err(error) = delivered {
-            failure.get_or_insert_with(|| about(one, error));
+        match delivered {
+            Ok(_) => {}
+            Err(error) if error.class() == Refused && !is_short && is_quarantined(&one.message) => {
+                tracing::warn!(outbox_id = one.outbox_id, %error, "a quarantined record goes without its value");
+                refused.push(one.outbox_id);
+            }
+            // The others in a transaction may fail because of one, and that one has to be told.
+            Err(error) => match &failure {
+                Some(before) if RelayError::stops(before) || error.class() == TryAgain => {}
+                _ => failure = Some(about(one, error)),
+            },
         }
     }
-    failure.map_or(Ok(()), Err)
+    match failure {
+        // What failed beside a record that was refused failed because of it.
+        Some(error) if refused.is_empty() => Err(error),
+        _ => Ok(refused),
+    }
 }
 
-async fn publish_shortened(
-    publisher: &Publisher,
-    refused: &Waiting,
-    error: PublishError,
-) -> Result<(i32, i64), PublishError> {
-    let Some(shorter) = shortened(&refused.message) else {
-        return Err(error);
-    };
-    tracing::warn!(outbox_id = refused.outbox_id, %error, "a quarantined record goes without its value");
-    enqueue(publisher, &shorter).await?.await
+fn is_quarantined(message: &Message) -> bool {
+    message.headers.iter().any(|(name, _)| name == REASON_HEADER)
 }
 
 /// A quarantined record without its value and its own headers; none of what is not quarantined.
 fn shortened(message: &Message) -> Option<Message> {
     const LONGEST_KEY: usize = 1_000;
-    if !message.headers.iter().any(|(name, _)| name == REASON_HEADER) {
+    if !is_quarantined(message) {
         return None;
     }
     let bytes = message.value.as_ref().map_or(0, Vec::len);
@@ -209,15 +309,14 @@ fn about(waiting: &Waiting, error: PublishError) -> RelayError {
     }
 }
 
-async fn enqueue(publisher: &Publisher, message: &Message) -> Result<Delivery, PublishError> {
-    let record = Outgoing {
+async fn hand_over(turn: &Turn<'_>, message: &Message) -> Result<Delivery, PublishError> {
+    turn.hand_over(Outgoing {
         topic: &message.topic,
         key: message.key.as_deref(),
         value: message.value.as_deref(),
         headers: &message.headers,
-    };
-    let partitions = publisher.partitions(&message.topic).await?;
-    publisher.enqueue_when_free(record, partitions).await
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl WorkSettings {
             statement: Duration::from_millis(self.statement_timeout_milliseconds),
             lock: Duration::from_millis(self.lock_timeout_milliseconds),
             idle_in_transaction: Duration::from_millis(self.idle_in_transaction_timeout_milliseconds),
+            ..redline_store::Timeouts::default()
         }
     }
 

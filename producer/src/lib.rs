@@ -1,5 +1,6 @@
 //! From sources into Kafka: read, check, encode, publish.
 
+mod client;
 pub mod door;
 pub mod encode;
 pub mod facts;
@@ -9,6 +10,7 @@ pub mod publisher;
 pub mod sources;
 #[cfg(test)]
 mod stand_in;
+pub mod turns;
 mod window;
 
 pub use window::{LineError, MAX_ERRORS, Tally};

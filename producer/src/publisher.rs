@@ -3,7 +3,8 @@
 //! A record is in Kafka when its [`Delivery`] says so, and never before. A record that was refused or given up
 //! may still be there, when only the acknowledgement was lost; whoever sends it again makes a duplicate, which
 //! is harmless everywhere in Redline. Records that are enqueued in order into one partition arrive in order as
-//! long as no delivery fails; after a failure, whoever needs an order waits for everything in flight first.
+//! long as no delivery fails; what failed may still arrive much later. Whoever needs an order beyond failures publishes
+//! in [turns](crate::turns).
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -11,17 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::Message as _;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use redline_http::{Asked, Keep};
-use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
-use crate::kafka::{KafkaSettings, partition_count};
+use crate::client::Client;
+use crate::kafka::KafkaSettings;
 
 /// How long a topic's number of partitions is believed, and a failure to learn it.
 const PARTITIONS: Keep = Keep {
@@ -29,20 +24,13 @@ const PARTITIONS: Keep = Keep {
     failure: Duration::from_secs(1),
     old_before_failure: true,
 };
+/// How long Kafka may answer a client with nothing but silence before another one tries; longer where a record may
+/// take longer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(20);
 /// How long Kafka may take to answer about its topics.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a full queue is tried again; librdkafka sends a batch within a few of these.
 const QUEUE_PAUSE: Duration = Duration::from_millis(10);
-
-/// Properties that the `client` settings may change.
-const DEFAULTS: [(&str, &str); 5] = [
-    ("compression.type", "lz4"),
-    ("linger.ms", "5"),
-    ("queue.buffering.max.messages", "100000"),
-    ("queue.buffering.max.kbytes", "65536"),
-    // librdkafka's own default, named here because refusals name it.
-    ("message.max.bytes", "1000000"),
-];
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +67,10 @@ pub enum PublishError {
     /// Class: refused.
     #[error("Kafka refuses the record: {0}")]
     Refused(String),
-    /// Not allowed, wrongly set, or a state from which this client cannot go on. Class: stop.
+    /// A state from which this client cannot go on; a new one can. Class: stop.
+    #[error("this client can no longer publish to Kafka: {0}")]
+    Worn(String),
+    /// Not allowed, or wrongly set. Class: stop.
     #[error("Kafka can no longer be published to: {0}")]
     Stop(String),
 }
@@ -90,7 +81,7 @@ impl PublishError {
         match self {
             Self::QueueFull | Self::Away(_) | Self::UnknownTopic(_) => Class::TryAgain,
             Self::TooLarge { .. } | Self::TooLargeForTopic | Self::Refused(_) => Class::Refused,
-            Self::Stop(_) => Class::Stop,
+            Self::Worn(_) | Self::Stop(_) => Class::Stop,
         }
     }
 }
@@ -146,47 +137,76 @@ pub trait Publish: Send + Sync {
     fn enqueue(&self, record: Outgoing<'_>, partitions: i32) -> Result<Delivery, PublishError>;
 }
 
-/// A client that publishes. Clones share the client, its queue and its threads.
+/// Publishes, in no order across failures. Clones share the client, its queue and its threads.
+///
+/// A client whose records only time out is replaced: after a broker was away from its own cluster for a moment,
+/// librdkafka can lose it for good. What the old client still had on its way is given up, and may yet arrive.
 #[derive(Clone)]
 pub struct Publisher {
-    producer: Arc<ThreadedProducer<Reports>>,
-    counts: Arc<Mutex<HashMap<String, Arc<PartitionCount>>>>,
-    message_max_bytes: String,
+    clients: Arc<Clients>,
+    counts: Arc<Counts>,
+}
+
+struct Clients {
+    settings: KafkaSettings,
+    message_timeout: Duration,
+    current: Mutex<Arc<Client>>,
+}
+
+impl Clients {
+    /// The client, made anew when Kafka did not answer it for so long that another one should try.
+    fn current(&self) -> Arc<Client> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.silent_for() >= LONGEST_SILENCE.max(self.message_timeout) {
+            match Client::new(&self.settings, self.message_timeout, &[]) {
+                Ok(client) => {
+                    tracing::warn!("Kafka does not answer: trying with a new client");
+                    *current = Arc::new(client);
+                }
+                Err(error) => tracing::warn!(%error, "no new client of Kafka can be made"),
+            }
+        }
+        Arc::clone(&current)
+    }
 }
 
 type PartitionCount = Asked<i32, PublishError>;
 
+/// The numbers of partitions of topics, each asked for at most once a minute.
+#[derive(Default)]
+pub(crate) struct Counts(Mutex<HashMap<String, Arc<PartitionCount>>>);
+
+impl Counts {
+    pub(crate) async fn of(&self, topic: &str, client: &Arc<Client>) -> Result<i32, PublishError> {
+        let count = {
+            let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match counts.get(topic) {
+                Some(count) => Arc::clone(count),
+                None => Arc::clone(counts.entry(topic.to_owned()).or_default()),
+            }
+        };
+        count
+            .get(PARTITIONS, client.ask_partitions(topic, METADATA_TIMEOUT))
+            .await
+    }
+}
+
 impl Publisher {
-    /// A client; it connects by itself and does not fail when Kafka is away.
+    /// A publisher; it connects by itself and does not fail when Kafka is away.
     ///
     /// `message_timeout` is how long a record may take to be acknowledged, retries included; 30 s is usual.
     ///
     /// # Errors
     /// [`PublishError::Stop`] when a property is wrong.
     pub fn new(settings: &KafkaSettings, message_timeout: Duration) -> Result<Self, PublishError> {
-        let mut config = settings.client_config();
-        for (name, value) in DEFAULTS {
-            if config.get(name).is_none() {
-                config.set(name, value);
-            }
-        }
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set(
-                "message.timeout.ms",
-                message_timeout.as_millis().max(1).to_string(),
-            )
-            // Topics are made by `redline migrate`; one that Kafka makes on the way has the wrong settings.
-            .set("allow.auto.create.topics", "false");
-        let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
-        let producer = config
-            .create_with_context(Reports)
-            .map_err(|error| PublishError::Stop(error.to_string()))?;
+        let client = Client::new(settings, message_timeout, &[])?;
         Ok(Self {
-            producer: Arc::new(producer),
+            clients: Arc::new(Clients {
+                settings: settings.clone(),
+                message_timeout,
+                current: Mutex::new(Arc::new(client)),
+            }),
             counts: Arc::default(),
-            message_max_bytes,
         })
     }
 
@@ -195,36 +215,7 @@ impl Publisher {
     /// # Errors
     /// When Kafka is away or does not know the topic.
     pub async fn partitions(&self, topic: &str) -> Result<i32, PublishError> {
-        let count = self.count_of(topic);
-        count
-            .get(PARTITIONS, self.ask_partitions(topic, METADATA_TIMEOUT))
-            .await
-    }
-
-    fn count_of(&self, topic: &str) -> Arc<PartitionCount> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get(topic) {
-            Some(count) => Arc::clone(count),
-            None => Arc::clone(counts.entry(topic.to_owned()).or_default()),
-        }
-    }
-
-    /// Asks Kafka now.
-    async fn ask_partitions(&self, topic: &str, timeout: Duration) -> Result<i32, PublishError> {
-        let producer = Arc::clone(&self.producer);
-        let topic = topic.to_owned();
-        // librdkafka blocks its caller while it waits for the broker.
-        let asked =
-            tokio::task::spawn_blocking(
-                move || match partition_count(producer.client(), &topic, timeout) {
-                    Ok(0) => Err(PublishError::UnknownTopic(topic)),
-                    Ok(partitions) => Ok(partitions),
-                    Err(error) => Err(sort(&error, "")),
-                },
-            );
-        asked
-            .await
-            .unwrap_or_else(|error| Err(PublishError::Away(error.to_string())))
+        self.counts.of(topic, &self.clients.current()).await
     }
 
     /// Hands a record over without waiting, so that callers can keep an order.
@@ -232,16 +223,7 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::QueueFull`]: wait for a delivery, then try again. The others are as their class says.
     pub fn enqueue(&self, record: Outgoing<'_>, partitions: i32) -> Result<Delivery, PublishError> {
-        let (sender, delivery) = Delivery::pair();
-        let mut outgoing = BaseRecord::with_opaque_to(record.topic, Box::new(sender))
-            .partition(partition_of(record.key.unwrap_or_default(), partitions));
-        outgoing.key = record.key;
-        outgoing.payload = record.value;
-        outgoing.headers = headers(record.headers);
-        match self.producer.send::<[u8], [u8]>(outgoing) {
-            Ok(()) => Ok(delivery),
-            Err((error, _)) => Err(sort(&error, &self.message_max_bytes)),
-        }
+        self.clients.current().enqueue(record, partitions)
     }
 
     /// As [`Publisher::enqueue`], but waits while the queue is full; it empties by itself within the message
@@ -262,9 +244,7 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Away`] when records are left after the timeout.
     pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.producer
-            .flush(timeout)
-            .map_err(|error| PublishError::Away(error.to_string()))
+        self.clients.current().flush(timeout)
     }
 
     /// Whether Kafka answers within the time and has the topic.
@@ -273,14 +253,19 @@ impl Publisher {
     /// Why records cannot be published there now.
     pub async fn check(&self, topic: &str, timeout: Duration) -> Result<(), PublishError> {
         match self.fatal_error() {
-            Some(reason) => Err(PublishError::Stop(reason)),
-            None => self.ask_partitions(topic, timeout).await.map(|_| ()),
+            Some(reason) => Err(PublishError::Worn(reason)),
+            None => self
+                .clients
+                .current()
+                .ask_partitions(topic, timeout)
+                .await
+                .map(|_| ()),
         }
     }
 
     /// Why this client can never publish again, if so; a new one can.
     pub fn fatal_error(&self) -> Option<String> {
-        self.producer.client().fatal_error().map(|(_, reason)| reason)
+        self.clients.current().fatal_error()
     }
 }
 
@@ -308,87 +293,10 @@ pub(crate) async fn enqueue_when_free(
     }
 }
 
-fn headers(headers: &[(String, Option<Vec<u8>>)]) -> Option<OwnedHeaders> {
-    if headers.is_empty() {
-        return None;
-    }
-    let owned = OwnedHeaders::new_with_capacity(headers.len());
-    Some(headers.iter().fold(owned, |owned, (key, value)| {
-        owned.insert(Header {
-            key,
-            value: value.as_ref(),
-        })
-    }))
-}
-
-/// Sorts an error of the client by what to do about it.
-fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
-    use RDKafkaErrorCode as Code;
-    let reason = error.to_string();
-    match error.rdkafka_error_code() {
-        Some(Code::QueueFull) => PublishError::QueueFull,
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => PublishError::TooLarge {
-            limit: message_max_bytes.to_owned(),
-        },
-        Some(Code::InvalidRecord | Code::PolicyViolation | Code::UnsupportedForMessageFormat) => {
-            PublishError::Refused(reason)
-        }
-        Some(
-            Code::Fatal
-            | Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::UnsupportedFeature
-            | Code::InvalidTopic
-            | Code::InvalidArgument,
-        ) => PublishError::Stop(reason),
-        _ => PublishError::Away(reason),
-    }
-}
-
-/// Takes librdkafka's reports to those who wait for them, and its log lines to ours.
-struct Reports;
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        match level {
-            // Properties of consumers and producers stand in one section, so each ignores some.
-            _ if facility == "CONFWARN" => tracing::debug!(facility, "{line}"),
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{line}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{line}"),
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{line}"),
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "{reason}");
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<oneshot::Sender<Delivered>>;
-
-    fn delivery(&self, report: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
-        let answer = match report {
-            Ok(message) => Ok((message.partition(), message.offset())),
-            // The client's own limit was kept before.
-            Err((error, _)) => Err(match sort(error, "") {
-                PublishError::TooLarge { .. } => PublishError::TooLargeForTopic,
-                error => error,
-            }),
-        };
-        // Nobody waits any more: a request that was broken off.
-        let _ = sender.send(answer);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn publisher(client: &[(&str, &str)]) -> Result<Publisher, PublishError> {
@@ -441,6 +349,26 @@ mod tests {
             error.to_string(),
             "the record is larger than Kafka takes: at most 2000 bytes (message.max.bytes)"
         );
+    }
+
+    #[tokio::test]
+    async fn a_client_that_kafka_never_answers_is_replaced_and_what_it_had_is_given_up() {
+        let publisher = publisher(&[]).unwrap();
+        let first = publisher.clients.current();
+        assert_eq!(first.silent_for(), Duration::ZERO, "nothing was asked yet");
+        publisher.enqueue(record(b"x"), 4).unwrap().await.unwrap_err();
+        assert!(first.silent_for() > Duration::ZERO);
+        assert!(
+            Arc::ptr_eq(&first, &publisher.clients.current()),
+            "it may yet answer"
+        );
+        first.silent_since(Instant::now().checked_sub(LONGEST_SILENCE).unwrap());
+        let left = first.enqueue(record(b"y"), 4).unwrap();
+        let second = publisher.clients.current();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert_eq!(second.silent_for(), Duration::ZERO);
+        drop(first);
+        assert_eq!(left.await.unwrap_err().class(), Class::TryAgain);
     }
 
     #[tokio::test]

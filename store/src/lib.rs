@@ -42,6 +42,8 @@ pub struct Timeouts {
     pub lock: Duration,
     /// Between the statements of one transaction.
     pub idle_in_transaction: Duration,
+    /// Between two statements outside of transactions; zero is without end.
+    pub idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -50,6 +52,7 @@ impl Default for Timeouts {
             statement: Duration::from_secs(30),
             lock: Duration::from_secs(10),
             idle_in_transaction: Duration::from_secs(15),
+            idle: Duration::ZERO,
         }
     }
 }
@@ -117,7 +120,8 @@ pub async fn read_only_connection(url: &str, role: &str) -> Result<PgConnection,
     Ok(PgConnection::connect_with(&options).await?)
 }
 
-/// One connection for recording, whose transactions Postgres ends by itself when this process stops.
+/// One connection for recording, whose transactions, and itself where that is wanted, Postgres ends when this process
+/// stands still.
 ///
 /// # Errors
 /// When Postgres cannot be reached.
@@ -134,6 +138,7 @@ pub async fn recording_connection(
             "idle_in_transaction_session_timeout",
             milliseconds(timeouts.idle_in_transaction),
         ),
+        ("idle_session_timeout", milliseconds(timeouts.idle)),
         ("tcp_keepalives_idle", "30".to_owned()),
         ("client_connection_check_interval", "10000".to_owned()),
     ]);

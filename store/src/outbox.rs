@@ -78,24 +78,38 @@ pub(crate) async fn add(connection: &mut PgConnection, messages: &[Message]) -> 
     Ok(())
 }
 
-/// The oldest messages, up to a number of them and of bytes; only one relay at a time sees any.
+/// Becomes the one relay that may take messages, for as long as this connection lasts; answers whether it did.
+/// Asked once of a connection.
 ///
 /// # Errors
-/// When Postgres cannot be reached; [`StoreError::Refused`] when another relay is at work.
+/// When Postgres cannot be reached.
+pub async fn lead(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    /// Any number that nothing else of ours locks.
+    const RELAY_LOCK: i64 = 0x0072_656c_6179;
+    Ok(sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(RELAY_LOCK)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Whether the connection of the one that leads is still there; Postgres counts its idle time anew.
+///
+/// # Errors
+/// When Postgres cannot be reached, or has ended the connection and with it the lead.
+pub async fn still_leads(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("select 1").execute(connection).await?;
+    Ok(())
+}
+
+/// The oldest messages, up to a number of them and of bytes; only for the one that leads, see [`lead`].
+///
+/// # Errors
+/// When Postgres cannot be reached.
 pub async fn take(
     connection: &mut PgConnection,
     most_messages: i64,
     most_bytes: i64,
-) -> Result<Option<Vec<Waiting>>, StoreError> {
-    /// Any number that nothing else of ours locks.
-    const RELAY_LOCK: i64 = 0x0072_656c_6179;
-    let alone: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
-        .bind(RELAY_LOCK)
-        .fetch_one(&mut *connection)
-        .await?;
-    if !alone {
-        return Ok(None);
-    }
+) -> Result<Vec<Waiting>, StoreError> {
     let rows = sqlx::query(
         "select outbox_id, topic, key, value, headers::text as headers from (
             select *, sum(coalesce(octet_length(value), 0) + coalesce(octet_length(key), 0) + 200)
@@ -108,8 +122,7 @@ pub async fn take(
     .bind(most_bytes)
     .fetch_all(connection)
     .await?;
-    let waiting = rows
-        .iter()
+    rows.iter()
         .map(|row| {
             let message = Message {
                 topic: row.try_get("topic")?,
@@ -122,8 +135,7 @@ pub async fn take(
                 message,
             })
         })
-        .collect::<Result<_, StoreError>>()?;
-    Ok(Some(waiting))
+        .collect()
 }
 
 /// Deletes what was published.

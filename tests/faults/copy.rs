@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use redline_schemas::{Event, EventKind};
-use redline_tests::{Installation, Plan, Process, until};
+use redline_tests::{Installation, Plan, Process, Raw, until};
 
 use crate::running::{PATIENCE, owners, sole_owner};
 use crate::stream::{Outcome, generate, run_undisturbed};
@@ -50,25 +50,41 @@ async fn is_inside_copy(redline: &Installation, backend: i32) -> bool {
     .expect("the activity can be read")
 }
 
-/// Stops the process inside COPY: stops it when its backend is seen in COPY, and lets it go on when that was over
-/// by then. False when everything was recorded before it was hit.
-async fn stop_inside_copy(redline: &Installation, worker: &Process, backend: i32, all: i64) -> bool {
-    loop {
-        if is_inside_copy(redline, backend).await {
-            worker.stop();
-            // What was under way is over soon; a backend that still waits then waits for the one that stands still.
-            let began = Instant::now();
-            while is_inside_copy(redline, backend).await {
-                if began.elapsed() > Duration::from_millis(300) && waits_inside_copy(redline, backend).await {
-                    return true;
-                }
-            }
-            worker.cont();
+/// Stops the process inside COPY: COPY waits for a table while the process is stopped, and then for the process. False
+/// when the process had given up waiting for the table by then.
+async fn stop_inside_copy(redline: &Installation, worker: &Process, part: Vec<Raw>) -> bool {
+    let mut holding = redline.pool.begin().await.expect("a transaction");
+    sqlx::query("lock table redline.versions in share mode")
+        .execute(&mut *holding)
+        .await
+        .expect("the table can be locked");
+    redline.kafka.produce_all(part).await;
+    until("COPY waits for the table", PATIENCE, async || {
+        let waits = redline
+            .count(
+                "select count(*) from pg_stat_activity where datname = current_database()
+                    and query ilike 'copy redline.versions%' and wait_event_type = 'Lock'",
+            )
+            .await;
+        if waits > 0 {
+            Ok(())
+        } else {
+            Err("it does not".into())
         }
-        if crate::running::recorded(redline).await >= all {
-            return false;
+    })
+    .await;
+    worker.stop();
+    holding.rollback().await.expect("the table is free");
+    let backend = owners(redline).await[&0].1;
+    // What was under way is over soon; a backend that still waits then waits for the one that stands still.
+    let began = Instant::now();
+    while is_inside_copy(redline, backend).await {
+        if began.elapsed() > Duration::from_millis(300) && waits_inside_copy(redline, backend).await {
+            return true;
         }
     }
+    worker.cont();
+    false
 }
 
 #[tokio::test]
@@ -82,20 +98,16 @@ async fn a_worker_that_stands_still_inside_copy_is_taken_over_and_its_backend_is
     let relay = redline.relay();
     let worker = redline.start("work", SETTINGS);
     let stopped = sole_owner(&redline, PATIENCE, "").await;
-    let backend = owners(&redline).await[&0].1;
     let schema_id = redline.schema_id(EventKind::Row).await;
-    let mut sent = 0;
-    let mut hit = false;
     let mut parts = (1..=PARTS).map(bulky);
-    while !hit {
-        let part = parts
-            .next()
-            .expect("the worker is hit inside COPY sooner or later");
-        let raws: Vec<_> = part.iter().map(|event| redline.raw(event, schema_id)).collect();
-        redline.kafka.produce_all(raws).await;
-        sent += i64::try_from(part.len()).expect("few records");
-        hit = stop_inside_copy(&redline, &worker, backend, sent).await;
+    loop {
+        let part = parts.next().expect("the worker is stopped within a second");
+        let raws = part.iter().map(|event| redline.raw(event, schema_id)).collect();
+        if stop_inside_copy(&redline, &worker, raws).await {
+            break;
+        }
     }
+    let backend = owners(&redline).await[&0].1;
     // No timeout of Postgres ends it there.
     until("all its timeouts are over", PATIENCE, async || {
         assert!(waits_inside_copy(&redline, backend).await, "the backend left COPY by itself");

@@ -6,7 +6,8 @@ use serde_json::Value;
 use sqlx::Row as _;
 
 use crate::cluster::make_rows_again;
-use crate::running::{PATIENCE, SMALL_BATCHES, recorded, small_batches_and, wait_midway};
+use crate::feed::Feed;
+use crate::running::{PATIENCE, SMALL_BATCHES, recorded, small_batches_and};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
 
@@ -195,13 +196,14 @@ async fn a_topic_made_again_while_workers_are_recording_it_stops_them() {
     let _turn = beside_another().await;
     let mut redline = Plan::new("again-busy").make().await;
     let events = stream();
-    redline.produce_rows(&events).await;
+    let feed = Feed::of(&redline, &events).await;
     let roles = vec![
         redline.relay(),
         redline.start("work", SMALL_BATCHES),
         redline.start("work", SMALL_BATCHES),
     ];
-    wait_midway(&redline, 1_000, events.len()).await;
+    feed.midway(&redline, 1_000).await;
+    feed.abandon().await;
     make_rows_again(&mut redline).await;
     // The source sends all of it again: what the old topic still held is lost.
     redline.produce_rows(&events).await;

@@ -11,7 +11,7 @@ use sqlx::Row as _;
 
 use crate::cluster::{delete_records, wait_for_kafka};
 use crate::restarts::{harness, is_ours};
-use crate::running::{PATIENCE, SMALL_BATCHES, wait_midway};
+use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::{alone, beside_another};
 
@@ -58,15 +58,17 @@ async fn a_log_that_starts_past_the_position_stops_its_partition_until_the_gap_i
     let events = stream();
     let schema_id = redline.schema_id(EventKind::Row).await;
     let raws: Vec<_> = events.iter().map(|event| redline.raw(event, schema_id)).collect();
-    let places = redline.kafka.produce_all(raws).await;
+    let (first, rest) = raws.split_at(raws.len() / 3);
+    let mut places = redline.kafka.produce_all(first.to_vec()).await;
     let workers = vec![
         redline.start("work", SMALL_BATCHES),
         redline.start("work", SMALL_BATCHES),
     ];
-    wait_midway(&redline, 600, events.len()).await;
+    redline.wait_recorded(PATIENCE).await;
     for worker in workers {
         assert_eq!(worker.terminate(Duration::from_secs(30)).await, 0);
     }
+    places.extend(redline.kafka.produce_all(rest.to_vec()).await);
     let position = positions(&redline).await[&1];
     let end = redline.kafka.log_ends(&redline.topics.rows).await[&1].1;
     assert!(

@@ -10,6 +10,7 @@ mod cluster;
 mod copy;
 mod database;
 mod derived;
+mod feed;
 mod fence;
 mod foreign;
 mod incarnation;

@@ -2,10 +2,11 @@
 
 use redis::AsyncCommands as _;
 use redline_schemas::{ContentHash, Event};
-use redline_tests::{Installation, Proxy};
+use redline_tests::{Installation, Proxy, until};
 use tokio::net::TcpListener;
 
-use crate::running::{for_two_workers, small_batches_and, wait_midway};
+use crate::feed::Feed;
+use crate::running::{PATIENCE, for_two_workers, small_batches_and};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
 
@@ -32,10 +33,9 @@ fn mark(redline: &Installation, event: &Event) -> Vec<u8> {
 async fn redis_flushed_in_the_middle_changes_nothing() {
     let _turn = beside_another().await;
     let redline = for_two_workers("flushed", 4).await;
-    let events = stream();
     let url = own_database(&redline, 5);
     let variables = small_batches_and(&[("REDIS_URL", &url)]);
-    redline.produce_rows(&events).await;
+    let feed = Feed::of(&redline, &stream()).await;
     let roles = vec![
         redline.relay(),
         redline.start("work", &variables),
@@ -43,17 +43,25 @@ async fn redis_flushed_in_the_middle_changes_nothing() {
     ];
     let mut connection = connect(&url).await;
     for at_least in [500, 1_500, 2_500, 3_500] {
-        wait_midway(&redline, at_least, events.len()).await;
-        let marks: usize = redis::cmd("DBSIZE")
-            .query_async(&mut connection)
-            .await
-            .expect("Redis answers");
-        assert!(marks > 0, "there are no marks to flush");
+        feed.midway(&redline, at_least).await;
+        // Marks follow what is recorded.
+        until("there are marks to flush", PATIENCE, async || {
+            let marks: usize = redis::cmd("DBSIZE")
+                .query_async(&mut connection)
+                .await
+                .expect("Redis answers");
+            match marks {
+                0 => Err("there are none".to_owned()),
+                _ => Ok(()),
+            }
+        })
+        .await;
         let () = redis::cmd("FLUSHDB")
             .query_async(&mut connection)
             .await
             .expect("Redis answers");
     }
+    feed.end().await;
     assert_undisturbed(redline, roles).await;
 }
 
@@ -68,7 +76,6 @@ async fn redis_full_of_marks_for_events_that_were_never_recorded_loses_nothing()
     for part in lies.chunks(1_000) {
         let () = connection.mset(part).await.expect("Redis answers");
     }
-    // One that is never sent shows that the marks are the workers' own.
     let variables = small_batches_and(&[("REDIS_URL", &url)]);
     redline.produce_rows(&events).await;
     let roles = vec![
@@ -76,12 +83,19 @@ async fn redis_full_of_marks_for_events_that_were_never_recorded_loses_nothing()
         redline.start("work", &variables),
         redline.start("work", &variables),
     ];
-    wait_midway(&redline, 500, events.len()).await;
-    let lifetime: i64 = connection.ttl(&lies[0].0).await.expect("Redis answers");
-    assert!(
-        lifetime > 0,
-        "the lie was no mark of the workers: they did not write it again with a lifetime"
-    );
+    // A mark follows its record, in whichever partition that is.
+    until(
+        "the lie was a mark of the workers: they write it again, with a lifetime",
+        PATIENCE,
+        async || {
+            let lifetime: i64 = connection.ttl(&lies[0].0).await.expect("Redis answers");
+            match lifetime > 0 {
+                true => Ok(()),
+                false => Err(format!("its lifetime is {lifetime}")),
+            }
+        },
+    )
+    .await;
     assert_undisturbed(redline, roles).await;
 }
 
@@ -89,19 +103,19 @@ async fn redis_full_of_marks_for_events_that_were_never_recorded_loses_nothing()
 async fn redis_that_goes_away_or_never_answers_changes_nothing() {
     let _turn = beside_another().await;
     let redline = for_two_workers("no-redis", 4).await;
-    let events = stream();
     let (mut proxy, leaving) = Proxy::before_url(&redline.services.redis).await;
     proxy.on().await;
     // Accepts, in the kernel, and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let silent_url = format!("redis://{}/", silent.local_addr().expect("an address"));
-    redline.produce_rows(&events).await;
+    let feed = Feed::of(&redline, &stream()).await;
     let roles = vec![
         redline.relay(),
         redline.start("work", &small_batches_and(&[("REDIS_URL", &leaving)])),
         redline.start("work", &small_batches_and(&[("REDIS_URL", &silent_url)])),
     ];
-    wait_midway(&redline, 1_000, events.len()).await;
+    feed.midway(&redline, 1_000).await;
     proxy.off().await;
+    feed.end().await;
     assert_undisturbed(redline, roles).await;
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use redline_tests::{Installation, Services};
 
 use crate::cluster::wait_for_kafka;
-use crate::running::{SMALL_BATCHES, for_two_workers, wait_midway};
+use crate::feed::Feed;
+use crate::running::{SMALL_BATCHES, for_two_workers};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::alone;
 
@@ -46,32 +47,32 @@ pub(crate) fn is_ours(service: &str) -> bool {
 }
 
 /// Lets two workers record the stream while a service of ours is disturbed; then all must be as if nothing had happened.
-async fn disturbed(service: &str, name: &str, disturb: impl AsyncFnOnce(&Installation, usize)) {
+async fn disturbed(service: &str, name: &str, disturb: impl AsyncFnOnce(&Installation, &Feed)) {
     if !is_ours(service) {
         return;
     }
     let _turn = alone().await;
     undisturbed().await;
     let redline = for_two_workers(name, 4).await;
-    let events = stream();
-    redline.produce_rows(&events).await;
+    let feed = Feed::of(&redline, &stream()).await;
     let roles = vec![
         redline.relay(),
         redline.start("work", SMALL_BATCHES),
         redline.start("work", SMALL_BATCHES),
     ];
-    wait_midway(&redline, 500, events.len()).await;
-    disturb(&redline, events.len()).await;
+    feed.midway(&redline, 500).await;
+    disturb(&redline, &feed).await;
+    feed.end().await;
     assert_undisturbed(redline, roles).await;
 }
 
 #[tokio::test]
 async fn postgres_that_crashes_and_is_restarted_in_the_middle_changes_nothing() {
-    disturbed("postgres", "postgres", async |redline, of| {
+    disturbed("postgres", "postgres", async |redline, feed| {
         harness(&["restart", "postgres", "--immediate"]).await;
-        wait_midway(redline, 1_500, of).await;
+        feed.midway(redline, 1_500).await;
         harness(&["restart", "postgres"]).await;
-        wait_midway(redline, 2_500, of).await;
+        feed.midway(redline, 2_500).await;
         harness(&["restart", "postgres", "--immediate"]).await;
     })
     .await;
@@ -79,24 +80,34 @@ async fn postgres_that_crashes_and_is_restarted_in_the_middle_changes_nothing() 
 
 #[tokio::test]
 async fn kafka_that_is_restarted_or_crashes_in_the_middle_changes_nothing() {
-    disturbed("kafka", "kafka", async |redline, of| {
-        harness(&["restart", "kafka"]).await;
-        wait_for_kafka(redline).await;
-        wait_midway(redline, 1_500, of).await;
-        harness(&["restart", "kafka", "--immediate"]).await;
-        wait_for_kafka(redline).await;
+    disturbed("kafka", "kafka", async |redline, feed| {
+        for (at_least, restart) in [
+            (1_500, &["restart", "kafka"][..]),
+            (2_500, &["restart", "kafka", "--immediate"]),
+        ] {
+            let mut held = feed.hold().await;
+            harness(restart).await;
+            wait_for_kafka(redline).await;
+            held.renew(redline);
+            drop(held);
+            feed.midway(redline, at_least).await;
+        }
     })
     .await;
 }
 
 #[tokio::test]
 async fn kafka_that_stands_still_for_longer_than_every_timeout_changes_nothing() {
-    disturbed("kafka", "kafka-still", async |redline, of| {
+    disturbed("kafka", "kafka-still", async |redline, feed| {
         for at_least in [1_500, 2_500] {
+            let mut held = feed.hold().await;
             harness(&["pause", "kafka"]).await;
             tokio::time::sleep(BEYOND_TIMEOUTS).await;
             harness(&["resume", "kafka"]).await;
-            wait_midway(redline, at_least, of).await;
+            wait_for_kafka(redline).await;
+            held.renew(redline);
+            drop(held);
+            feed.midway(redline, at_least).await;
         }
     })
     .await;
@@ -110,18 +121,18 @@ async fn a_registry_that_is_away_is_waited_for() {
     let _turn = alone().await;
     undisturbed().await;
     let redline = for_two_workers("registry", 4).await;
-    let events = stream();
-    redline.produce_rows(&events).await;
+    let feed = Feed::of(&redline, &stream()).await;
     let one = redline.start("work", SMALL_BATCHES);
-    wait_midway(&redline, 500, events.len()).await;
+    feed.midway(&redline, 500).await;
     harness(&["stop", "registry"]).await;
     // This one knows no schema yet; the other one goes on with what it knows.
     let mut other = redline.start("work", SMALL_BATCHES);
     other
         .wait_for_log("waiting for the schema registry", crate::running::PATIENCE)
         .await;
-    wait_midway(&redline, 1_500, events.len()).await;
+    feed.midway(&redline, 1_500).await;
     harness(&["start", "registry"]).await;
+    feed.end().await;
     let relay = redline.relay();
     assert_undisturbed(redline, vec![relay, one, other]).await;
 }

@@ -32,22 +32,6 @@ pub(crate) async fn recorded(redline: &Installation) -> i64 {
         .await
 }
 
-/// Waits until so many records of the stream are recorded; the fault that follows must not come too late.
-pub(crate) async fn wait_midway(redline: &Installation, at_least: i64, of: usize) {
-    let found = until("the run is under way", PATIENCE, async || {
-        match recorded(redline).await {
-            found if found >= at_least => Ok(found),
-            found => Err(format!("{found} of {at_least} records are recorded")),
-        }
-    })
-    .await;
-    let of = i64::try_from(of).expect("few records");
-    assert!(
-        found < of,
-        "{found} of {of} records were recorded before the fault could happen"
-    );
-}
-
 /// Who records each partition of the rows' topic: the worker's own id and its backend, by partition.
 pub(crate) async fn owners(redline: &Installation) -> BTreeMap<i32, (String, i32)> {
     let rows = sqlx::query(

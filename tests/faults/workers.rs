@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use redline_tests::until;
 
-use crate::running::{
-    PATIENCE, SMALL_BATCHES, for_two_workers, owners, sole_owner, two_workers, wait_midway,
-};
+use crate::feed::Feed;
+use crate::running::{PATIENCE, SMALL_BATCHES, for_two_workers, owners, sole_owner, two_workers};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
 
@@ -18,17 +17,17 @@ const TAKEN_OVER: Duration = Duration::from_secs(15);
 async fn a_worker_that_is_killed_again_and_again_changes_nothing() {
     let _turn = beside_another().await;
     let redline = for_two_workers("killed", 4).await;
-    let events = stream();
-    redline.produce_rows(&events).await;
+    let feed = Feed::of(&redline, &stream()).await;
     let relay = redline.relay();
     let mut survivor = redline.start("work", SMALL_BATCHES);
     let mut victim = redline.start("work", SMALL_BATCHES);
     for at_least in [300, 1_300, 2_300, 3_300, 4_300] {
-        wait_midway(&redline, at_least, events.len()).await;
+        feed.midway(&redline, at_least).await;
         victim.kill9();
         // The next one to die is the one that lived this time.
         victim = std::mem::replace(&mut survivor, redline.start("work", SMALL_BATCHES));
     }
+    feed.end().await;
     assert_undisturbed(redline, vec![relay, survivor, victim]).await;
 }
 
@@ -36,12 +35,10 @@ async fn a_worker_that_is_killed_again_and_again_changes_nothing() {
 async fn a_worker_that_stood_still_for_longer_than_its_timeouts_records_nothing_twice() {
     let _turn = beside_another().await;
     let redline = for_two_workers("stopped", 4).await;
-    let events = stream();
-    let (first, rest) = events.split_at(events.len() * 2 / 3);
     let relay = redline.relay();
     let [stopped, other] = two_workers(&redline, SMALL_BATCHES).await;
-    redline.produce_rows(first).await;
-    wait_midway(&redline, 500, first.len()).await;
+    let feed = Feed::of(&redline, &stream()).await;
+    feed.midway(&redline, 2_500).await;
 
     stopped.process.stop();
     let began = Instant::now();
@@ -52,9 +49,10 @@ async fn a_worker_that_stood_still_for_longer_than_its_timeouts_records_nothing_
     );
     let after = began.elapsed();
     assert!(after < TAKEN_OVER, "taking over took {after:?}");
+    let held = feed.hold().await;
     redline.wait_recorded(PATIENCE).await;
+    drop(held);
 
-    redline.produce_rows(rest).await;
     stopped.process.cont();
     until("the one that stood still works again", PATIENCE, async || {
         let count: i64 = sqlx::query_scalar("select count(*) from redline.positions where owner::text = $1")
@@ -69,6 +67,7 @@ async fn a_worker_that_stood_still_for_longer_than_its_timeouts_records_nothing_
         }
     })
     .await;
+    feed.end().await;
     assert_undisturbed(redline, vec![relay, stopped.process, other.process]).await;
 }
 
@@ -76,11 +75,10 @@ async fn a_worker_that_stood_still_for_longer_than_its_timeouts_records_nothing_
 async fn a_worker_that_is_told_to_stop_under_load_ends_in_ten_seconds_and_leaves_its_partitions_free() {
     let _turn = beside_another().await;
     let redline = for_two_workers("told", 4).await;
-    let events = stream();
     let relay = redline.relay();
     let [told, other] = two_workers(&redline, SMALL_BATCHES).await;
-    redline.produce_rows(&events).await;
-    wait_midway(&redline, 1_000, events.len()).await;
+    let feed = Feed::of(&redline, &stream()).await;
+    feed.midway(&redline, 1_000).await;
     let code = told.process.terminate(Duration::from_secs(10)).await;
     assert_eq!(code, 0, "its exit code");
     let left: Vec<_> = owners(&redline)
@@ -96,5 +94,6 @@ async fn a_worker_that_is_told_to_stop_under_load_ends_in_ten_seconds_and_leaves
     assert_eq!(code, 0, "the exit code of the last one");
     assert!(owners(&redline).await.is_empty(), "all partitions are free");
     let last = redline.start("work", SMALL_BATCHES);
+    feed.end().await;
     assert_undisturbed(redline, vec![relay, last]).await;
 }

@@ -13,7 +13,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::until;
+use crate::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,6 +63,8 @@ pub struct Kafka {
     config: ClientConfig,
     producer: FutureProducer,
     asking: Arc<BaseConsumer>,
+    /// Sees a log end where the first open transaction begins.
+    asking_committed: Arc<BaseConsumer>,
 }
 
 impl Kafka {
@@ -79,15 +81,19 @@ impl Kafka {
             .set("message.max.bytes", "8000000")
             .create()
             .expect("a Kafka producer");
-        let asking = config
-            .clone()
-            .set("group.id", "redline-tests")
-            .create()
-            .expect("a Kafka consumer");
+        let asking = |isolation| {
+            let consumer = config
+                .clone()
+                .set("group.id", "redline-tests")
+                .set("isolation.level", isolation)
+                .create();
+            Arc::new(consumer.expect("a Kafka consumer"))
+        };
         Self {
-            config,
             producer,
-            asking: Arc::new(asking),
+            asking: asking("read_uncommitted"),
+            asking_committed: asking("read_committed"),
+            config,
         }
     }
 
@@ -156,36 +162,46 @@ impl Kafka {
 
     /// First offset and offset behind the last record, by partition. A topic that was just made may have no leaders yet.
     pub async fn log_ends(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
-        until("Kafka tells the bounds of a log", PATIENCE, async || {
-            self.ask_log_ends(topic).await.map_err(|error| error.to_string())
-        })
-        .await
-    }
-
-    async fn ask_log_ends(&self, topic: &str) -> KafkaResult<BTreeMap<i32, (i64, i64)>> {
-        let (asking, topic) = (Arc::clone(&self.asking), topic.to_owned());
-        blocking(move || {
-            let metadata = asking.fetch_metadata(Some(&topic), PATIENCE)?;
-            let partitions = metadata
-                .topics()
-                .iter()
-                .flat_map(|topic| topic.partitions())
-                .map(rdkafka::metadata::MetadataPartition::id);
-            partitions
-                .map(|partition| {
-                    let ends = asking.fetch_watermarks(&topic, partition, PATIENCE)?;
-                    Ok((partition, ends))
-                })
-                .collect()
-        })
-        .await
+        log_ends(&self.asking, topic).await
     }
 
     /// Every record of a topic, from its log start to the end that it had when reading began, by partition and
-    /// offset.
+    /// offset. Transactions are over by then, and those that were broken off are left out.
     pub async fn read(&self, topic: &str) -> Vec<Read> {
         let ends = self.log_ends(topic).await;
-        let config = self.config.clone();
+        // Kafka ends a transaction some time after it has said so.
+        until("the transactions are over", PATIENCE, async || {
+            let committed = log_ends(&self.asking_committed, topic).await;
+            let is_open = |(partition, (_, end)): (&i32, &(i64, i64))| {
+                committed
+                    .get(partition)
+                    .is_none_or(|(_, committed)| committed < end)
+            };
+            match ends.iter().any(is_open) {
+                true => Err(format!(
+                    "{topic} ends at {ends:?}, without open ones at {committed:?}"
+                )),
+                false => Ok(()),
+            }
+        })
+        .await;
+        self.read_to(topic, ends, "read_committed").await
+    }
+
+    /// As [`Self::read`], as a consumer sees it that reads what transactions broken off have left too.
+    pub async fn read_uncommitted(&self, topic: &str) -> Vec<Read> {
+        let ends = self.log_ends(topic).await;
+        self.read_to(topic, ends, "read_uncommitted").await
+    }
+
+    async fn read_to(
+        &self,
+        topic: &str,
+        ends: BTreeMap<i32, (i64, i64)>,
+        isolation: &'static str,
+    ) -> Vec<Read> {
+        let mut config = self.config.clone();
+        config.set("isolation.level", isolation);
         let topic = topic.to_owned();
         blocking(move || read_to(config, &topic, &ends)).await
     }
@@ -216,6 +232,25 @@ fn admin_options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(PATIENCE))
         .operation_timeout(Some(PATIENCE))
+}
+
+async fn log_ends(asking: &Arc<BaseConsumer>, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+    // A partition that was just made has no leader for a moment, and its broker says so.
+    until("Kafka knows the ends of a topic", PATIENCE, async || {
+        let (asking, topic) = (Arc::clone(asking), topic.to_owned());
+        let ends = blocking(move || -> KafkaResult<_> {
+            let metadata = asking.fetch_metadata(Some(&topic), PATIENCE)?;
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions
+                .map(|partition| {
+                    let ends = asking.fetch_watermarks(&topic, partition.id(), PATIENCE)?;
+                    Ok((partition.id(), ends))
+                })
+                .collect()
+        });
+        ends.await.map_err(|error| error.to_string())
+    })
+    .await
 }
 
 fn read_to(mut config: ClientConfig, topic: &str, ends: &BTreeMap<i32, (i64, i64)>) -> Vec<Read> {

@@ -1,6 +1,6 @@
 //! Flags arrive: every revision in the table is on the topic, in order, with the same bytes each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -113,7 +113,10 @@ async fn check_published(installation: &Installation, recorded: &BTreeMap<String
     let mut bytes: BTreeMap<(String, i64), Vec<u8>> = BTreeMap::new();
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     let mut last: BTreeMap<String, i64> = BTreeMap::new();
-    for record in installation.kafka.read(&installation.topics.flagged).await {
+    let topic = &installation.topics.flagged;
+    let published = published_revisions(installation.kafka.read(topic).await, &reader);
+    // Those who read more than what was committed see the same, in order, with more repetitions.
+    for record in installation.kafka.read_uncommitted(topic).await {
         let flag = reader.read(&record);
         let key = record.key.clone().expect("a flag has a key");
         assert_eq!(key, flag.key().into_bytes(), "the key of flag {}", flag.flag_id);
@@ -156,6 +159,8 @@ async fn check_published(installation: &Installation, recorded: &BTreeMap<String
         last.insert(id, revision);
     }
     for (flag, revisions) in recorded {
+        let committed = published.get(flag).map_or(0, BTreeSet::len);
+        assert_eq!(committed, revisions.len(), "flag {flag}: committed revisions");
         let count = i64::try_from(revisions.len()).expect("few revisions");
         assert_eq!(
             seen.get(flag),
@@ -168,6 +173,16 @@ async fn check_published(installation: &Installation, recorded: &BTreeMap<String
             "flag {flag}: the last one on the topic is not the latest"
         );
     }
+}
+
+/// The revisions of each flag among some records.
+fn published_revisions(records: Vec<Read>, reader: &Reader) -> BTreeMap<String, BTreeSet<i64>> {
+    let mut revisions: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
+    for record in &records {
+        let flag = reader.read(record);
+        revisions.entry(flag.flag_id).or_default().insert(flag.revision);
+    }
+    revisions
 }
 
 fn check_as_recorded(flag: &Flag, recorded: &BTreeMap<String, Vec<Value>>) {

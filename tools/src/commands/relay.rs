@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redline_producer::publisher::Publisher;
+use redline_producer::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
@@ -11,11 +11,11 @@ use crate::settings::Settings;
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
     // Every round of the relay waits for its acknowledgements, so nothing is gained by waiting for company.
-    let publisher = Publisher::new(
-        &settings.kafka_for_quarantined(&[("linger.ms", "0")]),
-        message_timeout,
-    )?;
+    let kafka = settings.kafka_for_quarantined(&[("linger.ms", "0")]);
+    // Whoever publishes flags to this topic does so after everybody who did before.
+    let transactional_id = format!("{}.relay", settings.topics.flagged);
+    let turns = Turns::new(kafka, message_timeout, transactional_id);
     tracing::info!("the relay is at work");
-    redline_consumer::relay::run(settings.database.url(), &publisher, &settings.relay, stop).await?;
+    redline_consumer::relay::run(settings.database.url(), turns, &settings.relay, stop).await?;
     Ok(())
 }
