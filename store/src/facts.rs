@@ -9,7 +9,7 @@ use redline_domain::approval::{Approval, Made};
 use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, EntityKey, Event, EventKind, Timestamp};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
 use crate::error::StoreError;
 use crate::types::{Timestamptz, content_hash};
@@ -123,6 +123,20 @@ fn read_row_key(row: &PgRow) -> Result<EntityKey, StoreError> {
         source: row.try_get("source")?,
         entity_id: row.try_get("row_id")?,
     })
+}
+
+/// The source that the standing fact of an id is about; none when there is no such fact, or it is about none.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn source_of(pool: &PgPool, kind: &str, id: &str) -> Result<Option<String>, StoreError> {
+    let source: Option<Option<String>> =
+        sqlx::query_scalar("select source from redline.facts where kind = $1 and id = $2 and standing")
+            .bind(kind)
+            .bind(id)
+            .fetch_optional(pool)
+            .await?;
+    Ok(source.flatten())
 }
 
 /// Since when the rules of today are in force; none when no rules were ever recorded.

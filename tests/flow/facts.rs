@@ -168,6 +168,11 @@ async fn rules_that_are_activated_late_judge_again_what_they_touch_and_nothing_e
         .await;
     redline.wait_quiet(REST).await;
     assert_eq!(standing(&redline).await, ["retroactive_change three Quantity"]);
+    // The rules under which a flag was raised can be read, by the hash that it carries.
+    let hash = redline
+        .texts("select rules_hash from redline.flags where status = 'standing'")
+        .await;
+    assert_eq!(redline.succeed(&["rules", "show", &hash[0]]).await, both);
     checker::check(&redline).await;
     end(redline, processes).await;
 }

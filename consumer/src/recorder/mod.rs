@@ -143,9 +143,11 @@ impl<M: Marks> Recorder<M> {
                 biased;
                 Some(errand) = errands.recv() => self.run_errand(errand).await?,
                 Some(batch) = batches.recv() => self.settle(batch).await?,
-                else => return Ok(()),
+                else => break,
             }
         }
+        self.release_all().await;
+        Ok(())
     }
 
     /// The connection, made anew where it was lost. Waits for a Postgres that is away, until told to stop.

@@ -59,6 +59,20 @@ impl<M: Marks> Recorder<M> {
         }
     }
 
+    /// Gives up what is left in the end: partitions that were opened when nobody waited for them any more.
+    pub(super) async fn release_all(&mut self) {
+        let limit = self.settings.timeouts().lock + SLACK;
+        let (owner, stop) = (self.owner, self.links.stop.clone());
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        match bounded(limit, &stop, positions::release_all(&mut connection, owner)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(%error, "partitions were not released"),
+            None => tracing::warn!("Postgres is silent; partitions were not released"),
+        }
+    }
+
     async fn open(&mut self, kafka: KafkaPartition) -> Result<(), RecordError> {
         let partition = (kafka.topic.clone(), kafka.partition);
         let owner = self.owner;

@@ -287,6 +287,21 @@ pub async fn reclaim(connection: &mut PgConnection, owner: Uuid) -> Result<Vec<i
     .await?)
 }
 
+/// Gives up every position that this worker owns.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn release_all(connection: &mut PgConnection, owner: Uuid) -> Result<(), StoreError> {
+    sqlx::query(
+        "update redline.positions set owner = null, owner_backend_pid = null, owner_backend_start = null
+         where owner = $1",
+    )
+    .bind(owner)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Gives positions up, as far as this worker still owns them.
 ///
 /// # Errors

@@ -234,3 +234,21 @@ async fn what_came_in_is_counted_by_the_kind_of_fact() {
         assert!(metrics.contains(&line), "{line}\n{metrics}");
     }
 }
+
+#[tokio::test]
+async fn a_key_of_one_source_replaces_no_fact_about_another() {
+    let door = door();
+    let key = with_key(&["approvals"], Some("billing"), &door);
+    let taken = APPROVAL.replace("A-1", "of-labour");
+    let answer = seen(&door, sent_by(&key, APPROVALS, &format!("{APPROVAL}\n{taken}"))).await;
+    insta::assert_snapshot!("an_id_of_another_sources_approval", answer);
+    assert_eq!(door.outside.kafka.keys(), ["approval/A-1"]);
+    assert_eq!(
+        status(&door, request(APPROVALS, JSON, taken)).await,
+        202,
+        "a key of all sources may"
+    );
+    door.outside.database_away.store(true, Ordering::Relaxed);
+    let answer = seen(&door, sent_by(&key, APPROVALS, APPROVAL)).await;
+    assert!(answer.starts_with("503"), "{answer}");
+}

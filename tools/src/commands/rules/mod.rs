@@ -52,7 +52,7 @@ pub(crate) enum RulesCommand {
     /// Print the text of a recorded rule set.
     #[command(after_help = "Example: redline rules show initial > rules.toml")]
     Show {
-        /// The id, as `list` shows it.
+        /// The id, as `list` shows it, or the `rules_hash` of a flag.
         id: String,
         /// The version; default the one that stands.
         #[arg(long)]

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::bail;
+use redline_domain::rules::RuleSet;
 use redline_schemas::{ContentHash, Timestamp};
 use redline_store::recorded_rules::{self, RecordedRules};
 
@@ -55,7 +56,13 @@ pub(super) async fn list(settings: &Settings, json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Prints the text of one.
+/// Whether a rule set has a source whose part has this hash, which is what flags carry as `rules_hash`.
+fn has_part(rules: &RecordedRules, hash: &str) -> bool {
+    let text = rules.fact.text.as_deref().unwrap_or_default();
+    RuleSet::parse(text).is_ok_and(|set| set.sources().any(|(_, source)| source.hash == hash))
+}
+
+/// Prints the text of one, by its id or by a flag's `rules_hash`.
 pub(super) async fn show(
     settings: &Settings,
     id: &str,
@@ -65,15 +72,20 @@ pub(super) async fn show(
     let pool = redline_store::pool(settings.database.url(), "rules", 1)?;
     let all = recorded_rules::list(&pool).await?;
     // Of contents at one version the last is the one that could stand.
-    let wanted = all.iter().rev().find(|rules| {
+    let of_id = all.iter().rev().find(|rules| {
         rules.fact.id == id && version.map_or(rules.stands, |version| rules.fact.version == version)
+    });
+    let wanted = of_id.or_else(|| {
+        all.iter()
+            .rev()
+            .find(|rules| version.is_none() && has_part(rules, id))
     });
     let Some(RecordedRules { fact, .. }) = wanted else {
         match version {
             Some(version) => {
                 bail!("no rules {id} of version {version} are recorded; see `redline rules list`")
             }
-            None => bail!("no rules {id} are recorded; see `redline rules list`"),
+            None => bail!("no rules {id} are recorded, nor any with that hash; see `redline rules list`"),
         }
     };
     let text = fact.text.as_deref().unwrap_or_default();
