@@ -11,6 +11,7 @@ use redline_domain::finding::Ledger;
 use redline_producer::kafka::KafkaSettings;
 use redline_schemas::avro::{WriterSchema, split_frame};
 use redline_schemas::{ContentHash, EntityKey, Event};
+use redline_store::facts;
 use redline_store::positions::{self, KafkaPartition, Opened};
 use redline_store::record::{
     AcceptedVersion, EntityUpdate, Outcome, Range, RecordOutcome, Recording, record,
@@ -146,6 +147,7 @@ pub(super) async fn copy(database_url: &str, batches: Vec<Prepared>) -> anyhow::
         incarnation: TOPIC.to_owned(),
         partition: 0,
     });
+    let generation = facts::since(&mut connection, 0).await?.generation;
     let mut known: HashMap<EntityKey, (i64, i64)> = HashMap::new();
     let mut from = 0;
     for Prepared { mut updates, records } in batches {
@@ -171,6 +173,7 @@ pub(super) async fn copy(database_url: &str, batches: Vec<Prepared>) -> anyhow::
         let recording = Recording {
             ranges: vec![range],
             entities: updates,
+            generation,
             ..Recording::default()
         };
         let numbers = record(&mut connection, &recording).await?;
