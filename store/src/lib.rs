@@ -116,7 +116,10 @@ pub async fn read_only(transaction: &mut PgConnection) -> Result<(), StoreError>
 /// # Errors
 /// When Postgres cannot be reached.
 pub async fn read_only_connection(url: &str, role: &str) -> Result<PgConnection, StoreError> {
-    let options = options(url, role)?.options([("default_transaction_read_only", "on")]);
+    let options = options(url, role)?
+        .options([("default_transaction_read_only", "on")])
+        // Long questions take long.
+        .log_slow_statements(tracing::log::LevelFilter::Trace, Duration::from_secs(1));
     Ok(PgConnection::connect_with(&options).await?)
 }
 
