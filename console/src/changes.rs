@@ -9,12 +9,14 @@ use redline_http::Problem;
 use redline_store::read::changes::{self, ChangeFilter, ChangePlace};
 
 use crate::cursor::Question;
+use crate::flags::RISKS;
 use crate::page::Page;
 use crate::parameters::Parameters;
 use crate::reader::Reader;
 use crate::shown;
 
-const FILTERS: [&str; 7] = [
+const FILTERS: [&str; 8] = [
+    "risk",
     "source",
     "entity_id",
     "authorised",
@@ -35,6 +37,7 @@ pub(crate) async fn list(
     let filter = ChangeFilter {
         source: access.narrow(parameters.id("source")?)?,
         entity_id: parameters.id("entity_id")?,
+        risk: parameters.one_of("risk", &RISKS)?,
         authorised: parameters.boolean("authorised")?,
         from: parameters.time("from")?,
         to: parameters.time("to")?,
@@ -59,9 +62,10 @@ fn question(filter: &ChangeFilter) -> Question {
     let ChangeFilter {
         source,
         entity_id,
+        risk,
         authorised,
         from,
         to,
     } = filter;
-    Question::new(&("changes", source, entity_id, authorised, from, to))
+    Question::new(&("changes", source, entity_id, risk, authorised, from, to))
 }

@@ -28,7 +28,7 @@ const FILTERS: [&str; 9] = [
     "limit",
     "after",
 ];
-const RISKS: [&str; 3] = ["LOW", "MEDIUM", "HIGH"];
+pub(crate) const RISKS: [&str; 3] = ["LOW", "MEDIUM", "HIGH"];
 const STATUSES: [&str; 2] = ["standing", "withdrawn"];
 
 /// `GET /v1/flags`: standing and withdrawn ones, unless `status` says which.

@@ -122,6 +122,7 @@ pub(crate) fn change(change: &RecordedChange) -> String {
         attribution: &'a str,
         timing: &'a str,
         authorised: bool,
+        approval: Option<&'a str>,
     }
     json(&Shown {
         entity_type: &change.place.entity_type,
@@ -139,6 +140,7 @@ pub(crate) fn change(change: &RecordedChange) -> String {
         attribution: &change.attribution,
         timing: &change.timing,
         authorised: change.authorised,
+        approval: change.approval.as_deref(),
     })
 }
 

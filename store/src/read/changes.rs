@@ -17,6 +17,8 @@ pub struct ChangeFilter {
     pub source: Option<String>,
     /// The entity's id, of whatever source.
     pub entity_id: Option<String>,
+    /// `LOW`, `MEDIUM` or `HIGH`.
+    pub risk: Option<String>,
     /// Whether an approval covers them.
     pub authorised: Option<bool>,
     /// The first instant.
@@ -65,6 +67,8 @@ pub struct RecordedChange {
     pub timing: String,
     /// Whether an approval covers it.
     pub authorised: bool,
+    /// The id of that approval.
+    pub approval: Option<String>,
 }
 
 pub(super) fn read_change(row: &PgRow) -> Result<RecordedChange, StoreError> {
@@ -93,6 +97,7 @@ pub(super) fn read_change(row: &PgRow) -> Result<RecordedChange, StoreError> {
         attribution: row.try_get("attribution")?,
         timing: row.try_get("timing")?,
         authorised: row.try_get("authorised")?,
+        approval: row.try_get("approval")?,
     })
 }
 
@@ -109,7 +114,7 @@ pub async fn page(
 ) -> Result<(), StoreError> {
     let rows = sqlx::query(
         "select entity_type, source, entity_id, version, column_name, before, after, impact::text as impact,
-            currency, risk, editor, modified_at, attribution, timing, authorised
+            currency, risk, editor, modified_at, attribution, timing, authorised, approval
          from redline.changes
          where ($1::text is null or source = $1)
             and ($2::text is null
@@ -118,8 +123,9 @@ pub async fn page(
             and ($4::timestamptz is null or modified_at >= $4) and ($5::timestamptz is null or modified_at < $5)
             and ($6::timestamptz is null
                 or (modified_at, entity_id, version, column_name, source, entity_type) < ($6, $7, $8, $9, $10, $11))
+            and ($12::text is null or risk = $12)
          order by modified_at desc, entity_id desc, version desc, column_name desc, source desc, entity_type desc
-         limit $12",
+         limit $13",
     )
     .bind(&filter.source)
     .bind(&filter.entity_id)
@@ -132,6 +138,7 @@ pub async fn page(
     .bind(after.map(|place| place.column_name.as_str()))
     .bind(after.map(|place| place.source.as_str()))
     .bind(after.map(|place| place.entity_type.as_str()))
+    .bind(&filter.risk)
     .bind(limit)
     .fetch(connection);
     hand_over(rows, read_change, take).await

@@ -158,7 +158,7 @@ pub async fn changes(
 ) -> Result<(), StoreError> {
     let rows = sqlx::query(
         "select entity_type, source, entity_id, version, column_name, before, after, impact::text as impact,
-            currency, risk, editor, modified_at, attribution, timing, authorised
+            currency, risk, editor, modified_at, attribution, timing, authorised, approval
          from redline.changes where entity = $1 and version between $2 and $3
          order by version, column_name",
     )
