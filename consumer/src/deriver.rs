@@ -5,7 +5,7 @@
 //! what it asked for is recorded. The system is quiet when no mark is left.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redline_domain::natural_key::moved;
 use redline_schemas::EntityKey;
@@ -27,6 +27,8 @@ use crate::recorder::{Destinations, RecordError, flag_messages};
 const PAUSE: Duration = Duration::from_millis(250);
 /// Pause after Postgres was in trouble.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
+/// Between two counts of all marks.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Entities in one transaction.
 const AT_ONCE: i64 = 64;
 
@@ -41,6 +43,8 @@ pub(crate) struct Deriver {
     facts: Facts,
     /// Whether another writer came first: then entities are locked before they are read.
     was_disturbed: bool,
+    /// When marks were counted for the metrics.
+    counted: Option<Instant>,
 }
 
 impl Deriver {
@@ -61,6 +65,7 @@ impl Deriver {
             connection: None,
             facts: Facts::default(),
             was_disturbed: false,
+            counted: None,
         }
     }
 
@@ -101,16 +106,22 @@ impl Deriver {
             Some(connection) => connection,
             None => recording_connection(&self.database_url, "derive", self.timeouts).await?,
         };
-        let marked = dirty::count(&mut connection).await?;
-        self.metrics.see(marked);
-        if marked.entities > 0 {
+        if self
+            .counted
+            .is_none_or(|counted| counted.elapsed() >= COUNT_EVERY)
+        {
+            self.metrics.see(dirty::count(&mut connection).await?);
+            self.counted = Some(Instant::now());
+        }
+        let (entities, state_keys) = dirty::any(&mut connection).await?;
+        if entities {
             self.entities(&mut connection).await?;
-        } else if marked.state_keys > 0 {
+        } else if state_keys {
             self.state_key(&mut connection).await?;
         }
         self.was_disturbed = false;
         self.connection = Some(connection);
-        Ok(!marked.is_none())
+        Ok(entities || state_keys)
     }
 
     /// Derives some marked entities again.

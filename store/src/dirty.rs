@@ -19,13 +19,6 @@ pub struct Dirty {
     pub state_keys: i64,
 }
 
-impl Dirty {
-    /// Whether nothing is marked.
-    pub fn is_none(self) -> bool {
-        self.entities == 0 && self.state_keys == 0
-    }
-}
-
 /// Counts what has to be derived again.
 ///
 /// # Errors
@@ -41,6 +34,20 @@ pub async fn count(connection: &mut PgConnection) -> Result<Dirty, StoreError> {
         entities: row.try_get("entities")?,
         state_keys: row.try_get("state_keys")?,
     })
+}
+
+/// Whether any entity, and whether any state key has to be derived again; costs the same however many there are.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn any(connection: &mut PgConnection) -> Result<(bool, bool), StoreError> {
+    let row = sqlx::query(
+        "select exists (select from redline.dirty_entities) as entities,
+            exists (select from redline.state_keys where dirty_since is not null) as state_keys",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((row.try_get("entities")?, row.try_get("state_keys")?))
 }
 
 /// Marks the rows of sources, each from an instant on: rows of which nothing was judged at it or later stay as they are.

@@ -1,10 +1,12 @@
 //! `redline migrate`: topics, schemas, database and first rules. Idempotent.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use redline_domain::rules::RuleSet;
@@ -157,28 +159,48 @@ async fn unfit(
     least_bytes: Option<u32>,
     options: &AdminOptions,
 ) -> anyhow::Result<Vec<String>> {
-    let described = admin
-        .describe_configs([&ResourceSpecifier::Topic(topic)], options)
+    let resource = described(admin, topic, options)
         .await
         .with_context(|| format!("the settings of topic {topic} cannot be read"))?;
+    let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
     let mut reasons = Vec::new();
-    for resource in described.into_iter().flatten() {
-        let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
-        if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
-            reasons.push(format!(
-                "topic {topic} is compacted, which loses all but the latest record of a key; set its cleanup.policy \
-                 to delete"
-            ));
-        }
-        let bytes = value("max.message.bytes").and_then(|text| text.parse::<u32>().ok());
-        if let (Some(bytes), Some(least)) = (bytes, least_bytes)
-            && bytes < least
-        {
-            reasons.push(format!(
-                "topic {topic} takes records of {bytes} bytes at most; set its max.message.bytes to {least} \
-                 (migrate.quarantine_max_message_bytes) or more"
-            ));
-        }
+    if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        reasons.push(format!(
+            "topic {topic} is compacted, which loses all but the latest record of a key; set its cleanup.policy \
+             to delete"
+        ));
+    }
+    let bytes = value("max.message.bytes").and_then(|text| text.parse::<u32>().ok());
+    if let (Some(bytes), Some(least)) = (bytes, least_bytes)
+        && bytes < least
+    {
+        reasons.push(format!(
+            "topic {topic} takes records of {bytes} bytes at most; set its max.message.bytes to {least} \
+             (migrate.quarantine_max_message_bytes) or more"
+        ));
     }
     Ok(reasons)
+}
+
+/// The settings of a topic. A broker that has not heard yet of a topic that was just made is asked again.
+async fn described(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &str,
+    options: &AdminOptions,
+) -> anyhow::Result<ConfigResource> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let began = Instant::now();
+    loop {
+        let answered = admin
+            .describe_configs([&ResourceSpecifier::Topic(topic)], options)
+            .await?;
+        match answered.into_iter().next() {
+            Some(Ok(resource)) => return Ok(resource),
+            Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))
+                if began.elapsed() < KAFKA_PATIENCE => {}
+            Some(Err(code)) => bail!("Kafka answers: {code}"),
+            None => bail!("Kafka does not name it in its answer"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
