@@ -54,14 +54,26 @@ pub struct Group {
     /// How many.
     pub count: u64,
     /// The first few, in the order of their ids.
-    pub examples: Vec<Flag>,
+    pub examples: Vec<Example>,
+}
+
+/// A flag with what it is under the rules in force, where it is there under both.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Under the candidate's rules; of those that it does not bring any more, under the rules in force.
+    pub flag: Flag,
+    /// Its risk under the rules in force, where that is another.
+    pub was: Option<String>,
 }
 
 impl Group {
-    fn add(&mut self, flag: &Flag) {
+    fn add(&mut self, flag: &Flag, was: Option<&Flag>) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
-            self.examples.push(flag.clone());
+            self.examples.push(Example {
+                flag: flag.clone(),
+                was: was.map(|was| was.risk.clone()).filter(|risk| *risk != flag.risk),
+            });
         }
     }
 }
@@ -88,15 +100,15 @@ impl Comparison {
             let compared = self.of(flag);
             compared.now += 1;
             if !then.contains_key(id) {
-                compared.less.add(flag);
+                compared.less.add(flag, None);
             }
         }
         for (id, flag) in then {
             let compared = self.of(flag);
             compared.then += 1;
             match now.get(id) {
-                None => compared.more.add(flag),
-                Some(old) if content(old) != content(flag) => compared.different.add(flag),
+                None => compared.more.add(flag, None),
+                Some(old) if content(old) != content(flag) => compared.different.add(flag, Some(old)),
                 Some(_) => {}
             }
         }

@@ -8,6 +8,7 @@ use crate::amount::Amount;
 use crate::canonical::Object;
 use crate::check::{self, Checked, FieldError};
 use crate::json::Fields;
+use crate::person::is_same_person;
 use crate::row::ColumnValue;
 use crate::time::Timestamp;
 
@@ -184,7 +185,7 @@ impl Fact {
     /// Whether an approval is given by the one who may make the change, so that it has no effect (ASCII case ignored).
     pub fn approves_itself(&self) -> bool {
         match (&self.editor, &self.approver) {
-            (Some(editor), Some(approver)) => editor.eq_ignore_ascii_case(approver),
+            (Some(editor), Some(approver)) => is_same_person(editor, approver),
             _ => false,
         }
     }

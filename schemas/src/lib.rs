@@ -12,6 +12,7 @@ pub mod flag;
 mod json;
 pub mod order;
 pub mod payout;
+pub mod person;
 #[cfg(feature = "registry")]
 pub mod registry;
 pub mod row;

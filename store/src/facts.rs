@@ -9,7 +9,7 @@ use redline_domain::approval::{Approval, Made};
 use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, EntityKey, Event, EventKind, Timestamp};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, Row};
 
 use crate::error::StoreError;
 use crate::types::{Timestamptz, content_hash};
@@ -125,20 +125,6 @@ fn read_row_key(row: &PgRow) -> Result<EntityKey, StoreError> {
     })
 }
 
-/// The source that the standing fact of an id is about; none when there is no such fact, or it is about none.
-///
-/// # Errors
-/// When Postgres cannot be reached.
-pub async fn source_of(pool: &PgPool, kind: &str, id: &str) -> Result<Option<String>, StoreError> {
-    let source: Option<Option<String>> =
-        sqlx::query_scalar("select source from redline.facts where kind = $1 and id = $2 and standing")
-            .bind(kind)
-            .bind(id)
-            .fetch_optional(pool)
-            .await?;
-    Ok(source.flatten())
-}
-
 /// Since when the rules of today are in force; none when no rules were ever recorded.
 ///
 /// # Errors
@@ -183,6 +169,16 @@ pub async fn approvals(
     Ok(approvals)
 }
 
+/// A standing approval with what may have taken it.
+pub struct RecordedApproval {
+    /// The approval.
+    pub approval: Approval,
+    /// When its fact was recorded, by the clock of Postgres: later than the change, for one that was said afterwards.
+    pub recorded_at: Timestamp,
+    /// The recorded changes of its column in its row.
+    pub made: Vec<Made>,
+}
+
 /// The next standing approvals behind an id, in the order of their ids, each with the recorded changes that it may be about.
 ///
 /// # Errors
@@ -191,10 +187,10 @@ pub async fn approvals_after(
     connection: &mut PgConnection,
     source: Option<&str>,
     after: &str,
-) -> Result<Vec<(Approval, Vec<Made>)>, StoreError> {
+) -> Result<Vec<RecordedApproval>, StoreError> {
     const AT_ONCE: i64 = 500;
     let rows = sqlx::query(
-        "select kind, id, content, content_hash from redline.facts
+        "select kind, id, content, content_hash, recorded_at from redline.facts
          where kind = 'approval' and standing and id > $1 and ($2::text is null or source = $2)
          order by id limit $3",
     )
@@ -203,11 +199,15 @@ pub async fn approvals_after(
     .bind(AT_ONCE)
     .fetch_all(&mut *connection)
     .await?;
-    let mut approvals: Vec<(Approval, Vec<Made>)> = Vec::with_capacity(rows.len());
+    let mut approvals: Vec<RecordedApproval> = Vec::with_capacity(rows.len());
     for row in &rows {
         let (fact, _) = read_fact(row)?;
         if let Some(approval) = Approval::of(&fact) {
-            approvals.push((approval, Vec::new()));
+            approvals.push(RecordedApproval {
+                approval,
+                recorded_at: row.try_get::<Timestamptz, _>("recorded_at")?.0,
+                made: Vec::new(),
+            });
         }
     }
     let made = sqlx::query(
@@ -217,15 +217,15 @@ pub async fn approvals_after(
          join redline.changes c on c.entity = e.entity and c.column_name = k.column_name
          order by k.ordinality, c.modified_at, c.version",
     )
-    .bind(approvals.iter().map(|(approval, _)| approval.source.as_str()).collect::<Vec<_>>())
-    .bind(approvals.iter().map(|(approval, _)| approval.row_id.as_str()).collect::<Vec<_>>())
-    .bind(approvals.iter().map(|(approval, _)| approval.column.as_str()).collect::<Vec<_>>())
+    .bind(approvals.iter().map(|recorded| recorded.approval.source.as_str()).collect::<Vec<_>>())
+    .bind(approvals.iter().map(|recorded| recorded.approval.row_id.as_str()).collect::<Vec<_>>())
+    .bind(approvals.iter().map(|recorded| recorded.approval.column.as_str()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     for row in &made {
         let index = usize::try_from(row.try_get::<i64, _>("ordinality")? - 1).unwrap_or(usize::MAX);
-        if let Some((_, list)) = approvals.get_mut(index) {
-            list.push(read_made(row)?);
+        if let Some(recorded) = approvals.get_mut(index) {
+            recorded.made.push(read_made(row)?);
         }
     }
     Ok(approvals)
@@ -280,11 +280,16 @@ pub(crate) async fn record(
     .bind(generation + 1)
     .execute(&mut *connection)
     .await?;
+    // Most ids are new, with one version that stands already. The others are looked up one by one, whatever the planner
+    // knows of a table that was just filled.
     sqlx::query(
-        "update redline.facts f set standing = not exists (select from redline.facts g
-            where g.kind = f.kind and g.id = f.id and (g.version, g.content_hash) > (f.version, f.content_hash))
-         from (select distinct kind, id from unnest($1::text[], $2::text[]) u (kind, id)) new
-         where f.kind = new.kind and f.id = new.id",
+        "update redline.facts f set standing = all_of.standing
+         from (select distinct kind, id from unnest($1::text[], $2::text[]) u (kind, id)) new,
+            lateral (select g.kind, g.id, g.version, g.content_hash, row_number() over
+                    (order by g.version desc, g.content_hash desc) = 1 as standing
+                from redline.facts g where g.kind = new.kind and g.id = new.id offset 0) all_of
+         where f.kind = all_of.kind and f.id = all_of.id and f.version = all_of.version
+            and f.content_hash = all_of.content_hash and f.standing <> all_of.standing",
     )
     .bind(facts.iter().map(|new| new.fact.kind.as_str()).collect::<Vec<_>>())
     .bind(facts.iter().map(|new| new.fact.id.as_str()).collect::<Vec<_>>())

@@ -1,5 +1,6 @@
 //! What came of an approval, in words for whoever granted it.
 
+use redline_schemas::person::is_same_person;
 use redline_schemas::{Amount, ColumnValue, Timestamp};
 
 use super::Approval;
@@ -28,6 +29,8 @@ pub enum Effect {
     Used {
         /// The version.
         version: i64,
+        /// Versions that made the same change again when it was used, so that it had no effect on them.
+        again: Vec<i64>,
     },
     /// It can never have an effect, or had none on the changes that were made; why, one sentence a change.
     None {
@@ -42,20 +45,27 @@ impl Approval {
     /// What came of it, by the recorded changes of its column in its row.
     pub fn effect(&self, made: &[Made]) -> Effect {
         if let Some(used) = made.iter().find(|made| made.approval.as_ref() == Some(&self.id)) {
+            let others = made.iter().filter(|other| {
+                other.version != used.version && other.approval.is_none() && self.refusal(other).is_none()
+            });
             return Effect::Used {
                 version: used.version,
+                again: others.map(|other| other.version).collect(),
             };
         }
-        if self.approver.eq_ignore_ascii_case(&self.editor) {
+        if is_same_person(&self.approver, &self.editor) {
             let reasons = vec!["its approver is its editor".to_owned()];
             return Effect::None { reasons };
         }
-        let by_its_editor = made.iter().filter(|made| {
-            let editor = made.editor.as_deref();
-            editor.is_some_and(|editor| editor.eq_ignore_ascii_case(&self.editor))
-        });
+        let by_its_editor = made.iter().filter(|made| self.is_by_its_editor(made));
         let reasons: Vec<String> = by_its_editor
-            .map(|made| format!("version {} {}", made.version, self.why_not(made)))
+            .map(|made| {
+                let why = self.refusal(made).unwrap_or_else(|| match &made.approval {
+                    Some(other) => format!("took the approval {other}"),
+                    None => "made another value of it, or is being judged again".to_owned(),
+                });
+                format!("version {} {why}", made.version)
+            })
             .collect();
         match reasons.is_empty() {
             true => Effect::Open,
@@ -63,39 +73,54 @@ impl Approval {
         }
     }
 
-    /// Why a change of its column by its editor did not take it, as the rest of a sentence about the version.
-    fn why_not(&self, made: &Made) -> String {
+    fn is_by_its_editor(&self, made: &Made) -> bool {
+        let editor = made.editor.as_deref();
+        editor.is_some_and(|editor| editor.eq_ignore_ascii_case(&self.editor))
+    }
+
+    /// Why it does not fit a change of its column, as the rest of a sentence about the version; none when it fits.
+    fn refusal(&self, made: &Made) -> Option<String> {
+        if !self.is_by_its_editor(made) {
+            return Some("is by somebody else".to_owned());
+        }
         let time = made.modified_at;
         if time < self.effective_at {
-            return format!(
+            return Some(format!(
                 "was made at {time}, before the approval was granted at {}",
                 self.effective_at
-            );
+            ));
         }
         if let Some(from) = self.valid_from.filter(|from| time < *from) {
-            return format!("was made at {time}, before the approval is valid from {from}");
+            return Some(format!(
+                "was made at {time}, before the approval is valid from {from}"
+            ));
         }
         if let Some(until) = self.valid_until.filter(|until| *until <= time) {
-            return format!("was made at {time}, when the approval was no longer valid (until {until})");
+            return Some(format!(
+                "was made at {time}, when the approval was no longer valid (until {until})"
+            ));
         }
         if self.value != ColumnValue::Null && !self.is_value(made.after.as_deref()) {
             let shown = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
             let (after, value) = (shown(made.after.clone()), shown(self.value.to_text()));
-            return format!("made it {after}, and {value} was approved");
+            return Some(format!("made it {after}, and {value} was approved"));
         }
         if let Some(ceiling) = self.ceiling {
             match made.impact {
-                None => return format!("has no known impact, and up to {ceiling} was approved"),
+                None => {
+                    return Some(format!(
+                        "has no known impact, and up to {ceiling} was approved"
+                    ));
+                }
                 Some(impact) if impact.abs() > ceiling => {
-                    return format!("has an impact of {impact}, and up to {ceiling} was approved");
+                    return Some(format!(
+                        "has an impact of {impact}, and up to {ceiling} was approved"
+                    ));
                 }
                 Some(_) => {}
             }
         }
-        match &made.approval {
-            Some(other) => format!("took the approval {other}"),
-            None => "is being judged again".to_owned(),
-        }
+        None
     }
 
     /// Amounts are compared by value, other text to the letter.
@@ -159,7 +184,22 @@ mod tests {
             approval: Some("a".into()),
             ..made("2026-03-02T00:00:00Z", "12", "10")
         };
-        assert_eq!(approval().effect(&[taken]), Effect::Used { version: 7 });
+        let again = Made {
+            version: 9,
+            ..made("2026-03-03T00:00:00Z", "12", "10")
+        };
+        let late = Made {
+            version: 10,
+            ..made("2026-03-06T00:00:00Z", "12", "10")
+        };
+        assert_eq!(
+            approval().effect(&[taken, again, late]),
+            Effect::Used {
+                version: 7,
+                again: vec![9]
+            },
+            "a second change that it would fit finds it used"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod effect;
 use std::collections::{BTreeMap, BTreeSet};
 
 use redline_schemas::fact::Fact;
+use redline_schemas::person::is_same_person;
 use redline_schemas::{Amount, ColumnValue, Timestamp};
 
 pub use self::effect::{Effect, Made};
@@ -78,7 +79,7 @@ impl Approval {
     fn is_by_another_than_its_editor(&self, change: &Change) -> bool {
         let editor = change.editor.as_deref();
         editor.is_some_and(|editor| {
-            self.editor.eq_ignore_ascii_case(editor) && !self.approver.eq_ignore_ascii_case(editor)
+            self.editor.eq_ignore_ascii_case(editor) && !is_same_person(&self.approver, editor)
         })
     }
 

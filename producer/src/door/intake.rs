@@ -16,7 +16,7 @@ use super::outside::Outside;
 use super::problem::{Kind, Problem, Told as _};
 use super::taken::Taken;
 use crate::lines::{Line, Lines};
-use crate::publisher::{Publish as _, PublishError};
+use crate::publisher::Publish;
 use crate::window::{Bounds, Broken, Lane, Refused, Tally, Window, whole_line};
 
 /// Why reading ended before the end.
@@ -58,7 +58,6 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
     let mut intake = Intake {
         taken,
         key: &key,
-        outside: &door.outside,
         window: Window::new(door.outside.kafka(), lane, bounds),
     };
     let chunks = Chunks::new(body, coding, settings.idle_timeout());
@@ -111,14 +110,13 @@ fn trace_of(headers: &HeaderMap) -> Vec<(String, Option<Vec<u8>>)> {
 }
 
 /// One request's events on their way.
-struct Intake<'a, O: Outside> {
+struct Intake<'a, P> {
     taken: Taken,
     key: &'a StoredKey,
-    outside: &'a O,
-    window: Window<'a, O::Kafka>,
+    window: Window<'a, P>,
 }
 
-impl<O: Outside> Intake<'_, O> {
+impl<P: Publish> Intake<'_, P> {
     /// NDJSON, of any length.
     async fn lines(&mut self, mut chunks: Chunks, limit: usize) -> Result<(), Stopped> {
         let mut lines = Lines::new(limit);
@@ -201,36 +199,9 @@ impl<O: Outside> Intake<'_, O> {
 
     /// One event, at a line or a place in an array.
     async fn event(&mut self, line: u64, text: &str) -> Result<(), Broken> {
-        let (event, warning) = match self.read(text) {
-            Ok(read) => read,
-            Err(refused) => return self.window.refuse(line, refused).await,
-        };
-        match self.is_of_another_source(&event).await {
-            Ok(false) => self.window.send_warned(line, &event, warning).await,
-            Ok(true) => {
-                let error =
-                    FieldError::new("id", "is that of a fact about another source; choose another one");
-                self.window.refuse(line, Refused::Foreign(error)).await
-            }
-            Err(reason) => {
-                tracing::warn!("recorded facts cannot be looked up: {reason}");
-                // Those before it come first: one of them may be the first that failed.
-                self.window.settle_all().await?;
-                let error =
-                    PublishError::Away("the database in which facts are looked up is away".to_owned());
-                Err(Broken { line, error })
-            }
-        }
-    }
-
-    /// Whether a fact would replace one about another source, which a key of one source must not.
-    async fn is_of_another_source(&self, event: &Event) -> Result<bool, String> {
-        match (&self.key.source, event) {
-            (Some(only), Event::Fact(fact)) => {
-                let source = self.outside.fact_source(&fact.kind, &fact.id).await?;
-                Ok(source.is_some_and(|source| source != *only))
-            }
-            _ => Ok(false),
+        match self.read(text) {
+            Ok((event, warning)) => self.window.send_warned(line, &event, warning).await,
+            Err(refused) => self.window.refuse(line, refused).await,
         }
     }
 

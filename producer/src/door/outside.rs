@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use redline_schemas::EventKind;
 use redline_schemas::registry::SchemaRegistry;
-use redline_store::facts;
 use redline_store::keys::{self, StoredKey};
 use redline_store::sqlx::{self, PgPool};
 
@@ -49,13 +48,6 @@ pub(crate) trait Outside: Send + Sync + 'static {
     /// The key of an id unless it is revoked, or why the keys cannot be asked.
     fn find_key(&self, key_id: &str) -> impl Future<Output = Result<Option<StoredKey>, String>> + Send;
 
-    /// The source that a recorded fact is about, or why that cannot be asked.
-    fn fact_source(
-        &self,
-        kind: &str,
-        id: &str,
-    ) -> impl Future<Output = Result<Option<String>, String>> + Send;
-
     /// Whether a service answers now, within [`CHECK_TIMEOUT`].
     fn check(&self, service: Service) -> impl Future<Output = Result<(), String>> + Send;
 }
@@ -87,12 +79,6 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Outside for Services<R> {
 
     async fn find_key(&self, key_id: &str) -> Result<Option<StoredKey>, String> {
         keys::find(&self.pool, key_id)
-            .await
-            .map_err(|error| error.to_string())
-    }
-
-    async fn fact_source(&self, kind: &str, id: &str) -> Result<Option<String>, String> {
-        facts::source_of(&self.pool, kind, id)
             .await
             .map_err(|error| error.to_string())
     }

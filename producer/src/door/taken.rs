@@ -67,7 +67,15 @@ impl Taken {
         if kind != EventKind::Fact {
             return Ok((Event::from_json(kind, text)?, None));
         }
-        let fact = Fact::said(text, self.name(), &key.name)?;
+        let mut fact = Fact::said(text, self.name(), &key.name)?;
+        // Ids are shared by all sources. Those that a key of one source says are that source's own, so that they can never
+        // replace, now or later, what somebody says about another one.
+        if let Some(only) = &key.source
+            && !fact.id.strip_prefix(only.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        {
+            fact.id = format!("{only}/{}", fact.id);
+        }
+        fact.check()?;
         facts::check(&fact)?;
         let warning = fact
             .approves_itself()

@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use clap::Subcommand;
 use redline_domain::approval::{Approval, Effect};
-use redline_store::{facts, read_only_connection};
+use redline_schemas::Timestamp;
+use redline_store::facts::{self, RecordedApproval};
+use redline_store::read_only_connection;
 use serde_json::json;
 
 use crate::settings::Settings;
@@ -39,17 +41,22 @@ pub(crate) async fn run(command: ApprovalsCommand, settings: &Settings) -> anyho
     let (mut shown, mut after) = (0_usize, String::new());
     loop {
         let page = facts::approvals_after(&mut connection, source.as_deref(), &after).await?;
-        let Some((last, _)) = page.last() else { break };
-        after.clone_from(&last.id);
-        for (approval, made) in &page {
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.approval.id);
+        for RecordedApproval {
+            approval,
+            recorded_at,
+            made,
+        } in &page
+        {
             let effect = approval.effect(made);
             if without_effect && !matches!(effect, Effect::None { .. }) {
                 continue;
             }
             shown += 1;
             match json {
-                true => writeln!(out, "{}", to_json(approval, &effect))?,
-                false => writeln!(out, "{}", sentence(approval, &effect))?,
+                true => writeln!(out, "{}", to_json(approval, *recorded_at, &effect))?,
+                false => writeln!(out, "{}", sentence(approval, *recorded_at, &effect))?,
             }
         }
     }
@@ -64,7 +71,7 @@ pub(crate) async fn run(command: ApprovalsCommand, settings: &Settings) -> anyho
     Ok(found(without_effect && shown > 0))
 }
 
-fn sentence(approval: &Approval, effect: &Effect) -> String {
+fn sentence(approval: &Approval, recorded_at: Timestamp, effect: &Effect) -> String {
     let Approval {
         id,
         source,
@@ -75,22 +82,30 @@ fn sentence(approval: &Approval, effect: &Effect) -> String {
         ..
     } = approval;
     let came = match effect {
-        Effect::Used { version } => format!("used by version {version}"),
+        Effect::Used { version, again } => {
+            let others = again.iter().map(|other| format!("; version {other} came when it was used"));
+            format!("used by version {version}{}", others.collect::<String>())
+        }
         Effect::Open => "open: no such change was made yet".to_owned(),
         Effect::None { reasons } => format!("without effect: {}", reasons.join("; ")),
     };
-    format!("{id}: {column} of {source}/{row_id} by {editor}, allowed by {approver}; {came}")
+    let granted = approval.effective_at;
+    format!(
+        "{id}: {column} of {source}/{row_id} by {editor}, allowed by {approver} at {granted}, recorded at {recorded_at}; \
+         {came}"
+    )
 }
 
-fn to_json(approval: &Approval, effect: &Effect) -> serde_json::Value {
-    let (came, version, reasons) = match effect {
-        Effect::Used { version } => ("used", Some(version), [].as_slice()),
-        Effect::Open => ("open", None, [].as_slice()),
-        Effect::None { reasons } => ("without_effect", None, reasons.as_slice()),
+fn to_json(approval: &Approval, recorded_at: Timestamp, effect: &Effect) -> serde_json::Value {
+    let (came, version, again, reasons) = match effect {
+        Effect::Used { version, again } => ("used", Some(version), again.as_slice(), [].as_slice()),
+        Effect::Open => ("open", None, [].as_slice(), [].as_slice()),
+        Effect::None { reasons } => ("without_effect", None, [].as_slice(), reasons.as_slice()),
     };
     json!({
         "id": approval.id, "source": approval.source, "row_id": approval.row_id, "column": approval.column,
         "editor": approval.editor, "approver": approval.approver, "effective_at": approval.effective_at.to_string(),
-        "effect": came, "version": version, "reasons": reasons,
+        "recorded_at": recorded_at.to_string(), "effect": came, "version": version, "again": again,
+        "reasons": reasons,
     })
 }

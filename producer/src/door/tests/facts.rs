@@ -236,19 +236,17 @@ async fn what_came_in_is_counted_by_the_kind_of_fact() {
 }
 
 #[tokio::test]
-async fn a_key_of_one_source_replaces_no_fact_about_another() {
+async fn what_a_key_of_one_source_says_has_ids_of_that_source() {
     let door = door();
     let key = with_key(&["approvals"], Some("billing"), &door);
-    let taken = APPROVAL.replace("A-1", "of-labour");
-    let answer = seen(&door, sent_by(&key, APPROVALS, &format!("{APPROVAL}\n{taken}"))).await;
-    insta::assert_snapshot!("an_id_of_another_sources_approval", answer);
-    assert_eq!(door.outside.kafka.keys(), ["approval/A-1"]);
+    let own = APPROVAL.replace("A-1", "billing/A-2");
+    let body = format!("{APPROVAL}\n{own}");
+    assert_eq!(status(&door, sent_by(&key, APPROVALS, &body)).await, 202);
     assert_eq!(
-        status(&door, request(APPROVALS, JSON, taken)).await,
-        202,
-        "a key of all sources may"
+        door.outside.kafka.keys(),
+        ["approval/billing/A-1", "approval/billing/A-2"]
     );
-    door.outside.database_away.store(true, Ordering::Relaxed);
-    let answer = seen(&door, sent_by(&key, APPROVALS, APPROVAL)).await;
-    assert!(answer.starts_with("503"), "{answer}");
+    let long = APPROVAL.replace("A-1", &"x".repeat(195));
+    let answer = seen(&door, sent_by(&key, APPROVALS, &long)).await;
+    assert!(answer.contains(r#""field":"id","reason":"is longer than 200 characters"#), "{answer}");
 }

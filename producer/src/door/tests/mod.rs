@@ -64,13 +64,6 @@ impl Outside for World {
         }
     }
 
-    async fn fact_source(&self, kind: &str, id: &str) -> Result<Option<String>, String> {
-        match self.database_away.load(Ordering::Relaxed) {
-            true => Err("connection refused".to_owned()),
-            false => Ok((kind == "approval" && id == "of-labour").then(|| "labour".to_owned())),
-        }
-    }
-
     async fn check(&self, service: Service) -> Result<(), String> {
         let away = match service {
             Service::Kafka => self.kafka.away.load(Ordering::Relaxed),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use redline_consumer::backtest::{Candidate, Compared, Comparison, Group, backtest};
+use redline_consumer::backtest::{Candidate, Compared, Comparison, Example, Group, backtest};
 use redline_domain::rules::RuleSet;
 use redline_schemas::Timestamp;
 use redline_store::{facts, read_only_connection};
@@ -56,6 +56,9 @@ pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result
             .await?
             .unwrap_or(Timestamp::FIRST),
     };
+    if let Some(to) = to.filter(|to| *to <= from) {
+        return Err(Misuse(format!("--to {to} is not after {from}, from when on flags are compared")).into());
+    }
     let candidate = Candidate { rules, from, to };
     // Draws nothing where the error stream is no terminal.
     let bar = ProgressBar::new_spinner();
@@ -123,8 +126,9 @@ fn tell(
         if !examples.is_empty() {
             writeln!(out, "\nFlagged {title}, for example:")?;
         }
-        for flag in examples {
-            writeln!(out, "  {} {}: {}", flag.risk, flag.kind, flag.reason)?;
+        for Example { flag, was } in examples {
+            let was = was.as_ref().map_or_else(String::new, |was| format!("{was} -> "));
+            writeln!(out, "  {was}{} {}: {}", flag.risk, flag.kind, flag.reason)?;
         }
     }
     match comparison.differs() {
@@ -147,7 +151,11 @@ fn to_json(comparison: &Comparison, candidate: &Candidate) -> Value {
         let examples: Vec<Value> = group
             .examples
             .iter()
-            .filter_map(|flag| serde_json::from_str(&flag.to_json()).ok())
+            .filter_map(|Example { flag, was }| {
+                let mut flag: Value = serde_json::from_str(&flag.to_json()).ok()?;
+                flag["was"] = json!(was);
+                Some(flag)
+            })
             .collect();
         json!({"count": group.count, "examples": examples})
     };
