@@ -7,7 +7,7 @@ use redline_schemas::row::RowEvent;
 
 use crate::calendar;
 use crate::contract_price;
-use crate::expression::{Computed, Expression};
+use crate::expression::{Computed, Expected, Expression};
 use crate::risk::Risk;
 use crate::rule_file::{OwnRuleTable, Refusal};
 use crate::rules::SourceRules;
@@ -100,27 +100,28 @@ pub(crate) fn own_rules(source: &SourceRules, tables: &[OwnRuleTable]) -> Result
             let reason = format!("is {name:?}, the name of a built-in rule: choose another one");
             return Err(refuse("name", reason));
         }
-        let compile = |part: &str, text: &str| {
-            let expression = Expression::compile(text).map_err(|reason| refuse(part, reason))?;
-            match expression
-                .columns()
-                .iter()
-                .find(|column| !read.contains(column.as_str()))
-            {
-                Some(column) => Err(refuse(
-                    part,
-                    format!(
-                        "names the column {column:?}, which the source does not read: add it to `read` or `tracked`"
-                    ),
-                )),
-                None => Ok(expression),
+        let compile = |part: &str, text: &str, expected: Expected| {
+            let expression = Expression::compile(text, |column| source.column_type(column))
+                .map_err(|reason| refuse(part, reason))?;
+            if let Some(column) = expression.columns().find(|column| !read.contains(column)) {
+                let reason = format!(
+                    "names the column {column:?}, which the source does not read: add it to `read` or `tracked`"
+                );
+                return Err(refuse(part, reason));
             }
+            expression
+                .check(expected)
+                .map_err(|reason| refuse(part, reason))?;
+            Ok(expression)
         };
-        let impact = impact.clone().or_else(|| known_impact(source, name));
+        let violated = compile("violated", violated, Expected::Boolean)?;
+        let impact = impact.clone().or_else(|| known_impact(source, name, &violated));
         rules.push(OwnRule {
             name: name.clone(),
-            violated: compile("violated", violated)?,
-            impact: impact.map(|text| compile("impact", &text)).transpose()?,
+            violated,
+            impact: impact
+                .map(|text| compile("impact", &text, Expected::Amount))
+                .transpose()?,
             risk: *risk,
         });
     }
@@ -132,17 +133,95 @@ fn is_reserved(name: &str) -> bool {
     name == contract_price::RULE || calendar::brings_rule(name)
 }
 
-/// The total minus the product, where the source says which columns they are.
-fn known_impact(source: &SourceRules, name: &str) -> Option<String> {
+/// The total minus the product, where the rule names the total and exactly one quantity beside its price. Columns that an
+/// expression names hold neither quotes nor backslashes, and can be written into another one as they are.
+fn known_impact(source: &SourceRules, name: &str, violated: &Expression) -> Option<String> {
+    let is_named = |column: &str| violated.columns().any(|named| named == column);
     let total = source
         .amount
         .as_deref()
-        .filter(|_| name == TOTAL_IS_QUANTITY_TIMES_PRICE)?;
-    let (quantity, price) = source
-        .tracked
-        .iter()
-        .find_map(|(column, tracked)| Some((column, tracked.unit.as_deref()?)))?;
+        .filter(|total| name == TOTAL_IS_QUANTITY_TIMES_PRICE && is_named(total))?;
+    let mut pairs = source.tracked.iter().filter_map(|(column, tracked)| {
+        let unit = tracked.unit.as_deref()?;
+        (is_named(column) && is_named(unit)).then_some((column, unit))
+    });
+    let (Some((quantity, price)), None) = (pairs.next(), pairs.next()) else {
+        return None;
+    };
     Some(format!(
         "after[\"{total}\"] - after[\"{quantity}\"] * after[\"{price}\"]"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::RuleSet;
+
+    /// A source whose next line is the tenth.
+    const SOURCE: &str = r#"[sources.a]
+amount = "Total"
+read = ["Note"]
+
+[sources.a.tracked]
+"Hours" = { type = "amount", unit = "Rate" }
+"Quantity" = { type = "amount", unit = "Price" }
+[[sources.a.rules]]
+name = "total_is_quantity_times_price"
+"#;
+
+    fn implied(violated: &str) -> Option<String> {
+        let set = RuleSet::parse(&format!("{SOURCE}violated = '{violated}'")).unwrap();
+        let rule = &set.source("a").unwrap().rules[0];
+        rule.impact.as_ref().map(|impact| impact.text().to_owned())
+    }
+
+    #[test]
+    fn the_implied_impact_is_that_of_the_only_pair_that_the_rule_names() {
+        assert_eq!(
+            implied(r#"after["Total"] != after["Quantity"] * after["Price"]"#).as_deref(),
+            Some(r#"after["Total"] - after["Quantity"] * after["Price"]"#)
+        );
+        assert_eq!(
+            implied(r#"after["Rate"] * after["Hours"] != after["Total"]"#).as_deref(),
+            Some(r#"after["Total"] - after["Hours"] * after["Rate"]"#)
+        );
+        for unknown in [
+            r#"after["Total"] != after["Quantity"] * after["Price"] + after["Hours"] * after["Rate"]"#,
+            r#"after["Total"] != after["Quantity"] * after["Rate"]"#,
+            r#"after["Hours"] != after["Quantity"] * after["Price"]"#,
+        ] {
+            assert_eq!(implied(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_a_rule_is_refused_with_line_and_key() {
+        for (lines, expected) in [
+            (
+                r#"violated = 'Total > 1'"#,
+                "line 10: sources.a.rules.0.violated names `Total`, which a rule does not know",
+            ),
+            (
+                r#"violated = '1 > 2'"#,
+                "line 10: sources.a.rules.0.violated names no column",
+            ),
+            (
+                r#"violated = 'after["Total"]'"#,
+                "line 10: sources.a.rules.0.violated gives 1 where true or false is expected",
+            ),
+            (
+                r#"violated = '1 < after["Total"] < 3'"#,
+                "line 10: sources.a.rules.0.violated can never be computed: true or false is no amount",
+            ),
+            (
+                "violated = 'after[\"Total\"] > 2'\nimpact = 'after[\"Total\"] > 2'",
+                "line 11: sources.a.rules.0.impact gives false where an amount is expected",
+            ),
+        ] {
+            let refusal = RuleSet::parse(&format!("{SOURCE}{lines}"))
+                .unwrap_err()
+                .to_string();
+            assert!(refusal.starts_with(expected), "{refusal}");
+        }
+    }
 }

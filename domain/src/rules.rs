@@ -73,6 +73,24 @@ impl SourceRules {
         tracked.chain(listed.map(String::as_str)).chain(price).collect()
     }
 
+    /// How a column is read: a tracked one by its type, one that detection computes with as an amount, another one as it was
+    /// sent, which is what [`ColumnType::Text`] means.
+    pub(crate) fn column_type(&self, name: &str) -> ColumnType {
+        if let Some(tracked) = self.tracked.get(name) {
+            return tracked.column_type;
+        }
+        let units = self.tracked.values().filter_map(|column| column.unit.as_deref());
+        let price = self.contract_price.iter();
+        let mut amounts = units
+            .chain(self.amount.as_deref())
+            .chain(price.flat_map(|price| [price.price.as_str(), price.quantity.as_str()]));
+        if amounts.any(|amount| amount == name) {
+            ColumnType::Amount
+        } else {
+            ColumnType::Text
+        }
+    }
+
     /// The reference tables that detection looks into.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &str> {
         let holidays = match &self.grace {

@@ -367,8 +367,8 @@ fn rules_of_ones_own_that_cannot_be_are_refused() {
         refused("r", endless, &expected);
     }
     assert_refused(&[(
-        "[[sources.a.rules]]\nname = \"r\"\nviolated = '1 > 2'\n[[sources.a.rules]]\nname = \"r\"\nviolated = '1 > 2'",
-        "line 5: sources.a.rules.1.name is there twice: \"r\"; each rule needs a name of its own",
+        "[sources.a]\nread = [\"Q\"]\n[[sources.a.rules]]\nname = \"r\"\nviolated = 'after[\"Q\"] > 2'\n[[sources.a.rules]]\nname = \"r\"\nviolated = '1 > 2'",
+        "line 7: sources.a.rules.1.name is there twice: \"r\"; each rule needs a name of its own",
     )]);
 }
 

@@ -5,16 +5,20 @@
 //! division. An absent or null column counts as zero in arithmetic and in comparisons with amounts. An evaluation is bounded in
 //! steps and depth, so that it ends, and the same on every machine.
 
+mod engine;
 mod named;
+mod samples;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use redline_schemas::row::RowEvent;
 use redline_schemas::{Amount, ColumnValue};
-use rhai::{AST, Dynamic, Engine, EvalAltResult, ImmutableString, Scope};
+use rhai::{AST, Dynamic, EvalAltResult, Scope};
 
+use self::engine::{ENGINE, amount_of};
 use self::named::named_columns;
+pub(crate) use self::samples::Expected;
 use crate::change::read;
 use crate::rules::ColumnType;
 
@@ -30,7 +34,7 @@ const MAX_LENGTH: usize = 4_000;
 pub struct Expression {
     text: String,
     ast: AST,
-    columns: Vec<String>,
+    columns: BTreeMap<String, ColumnType>,
     names_before: bool,
 }
 
@@ -50,31 +54,30 @@ pub enum Computed {
 struct Columns(Arc<BTreeMap<String, Dynamic>>);
 
 impl Columns {
-    fn of(row: &RowEvent, names: &[String]) -> Self {
-        let value = |name: &String| match read(row, name, ColumnType::Amount) {
+    fn new(values: impl Iterator<Item = (String, ColumnValue)>) -> Self {
+        let value = |value| match value {
             ColumnValue::Null => Dynamic::UNIT,
             ColumnValue::Boolean(value) => value.into(),
             ColumnValue::Amount(amount) => Dynamic::from(amount),
             ColumnValue::Text(text) => text.into(),
         };
-        Self(Arc::new(
-            names.iter().map(|name| (name.clone(), value(name))).collect(),
-        ))
+        Self(Arc::new(values.map(|(name, sent)| (name, value(sent))).collect()))
     }
 }
 
-type Evaluated<T> = Result<T, Box<EvalAltResult>>;
-
 impl Expression {
-    /// Compiles an expression.
+    /// Compiles an expression whose columns are read by their types: amounts, or as they were sent.
     ///
     /// # Errors
     /// What is wrong, and where.
-    pub fn compile(text: &str) -> Result<Self, String> {
+    pub fn compile(text: &str, type_of: impl Fn(&str) -> ColumnType) -> Result<Self, String> {
         if text.chars().count() > MAX_LENGTH {
             return Err(format!("has more than {MAX_LENGTH} characters"));
         }
         let named = named_columns(text)?;
+        if named.is_empty() {
+            return Err("names no column: after[\"Quantity\"] is expected somewhere".to_owned());
+        }
         let ast = ENGINE
             .compile_expression(text)
             .map_err(|error| format!("does not compile: {error}"))?;
@@ -82,7 +85,13 @@ impl Expression {
             text: text.to_owned(),
             ast,
             names_before: named.iter().any(|(version, _)| *version == "before"),
-            columns: named.into_iter().map(|(_, column)| column).collect(),
+            columns: named
+                .into_iter()
+                .map(|(_, column)| {
+                    let column_type = type_of(&column);
+                    (column, column_type)
+                })
+                .collect(),
         })
     }
 
@@ -91,9 +100,17 @@ impl Expression {
         &self.text
     }
 
-    /// The columns that it names.
-    pub fn columns(&self) -> &[String] {
-        &self.columns
+    /// The columns that it names, in the order of their names.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(String::as_str)
+    }
+
+    /// The columns that it names, as it reads them in a version.
+    pub fn values(&self, row: &RowEvent) -> BTreeMap<String, ColumnValue> {
+        self.columns
+            .iter()
+            .map(|(name, column_type)| (name.clone(), read(row, name, *column_type)))
+            .collect()
     }
 
     /// Whether it names the version before.
@@ -106,11 +123,16 @@ impl Expression {
     /// # Errors
     /// A sentence: text where an amount is needed, a result out of range, too many steps.
     pub fn compute(&self, before: Option<&RowEvent>, after: &RowEvent) -> Result<Computed, String> {
+        let columns = |row| Columns::new(self.values(row).into_iter());
+        self.compute_with(before.map(columns), columns(after))
+    }
+
+    fn compute_with(&self, before: Option<Columns>, after: Columns) -> Result<Computed, String> {
         let mut scope = Scope::new();
         if let Some(before) = before {
-            scope.push_constant("before", Columns::of(before, &self.columns));
+            scope.push_constant("before", before);
         }
-        scope.push_constant("after", Columns::of(after, &self.columns));
+        scope.push_constant("after", after);
         let value = ENGINE
             .eval_ast_with_scope::<Dynamic>(&mut scope, &self.ast)
             .map_err(|error| plain(&error))?;
@@ -136,131 +158,6 @@ fn plain(error: &EvalAltResult) -> String {
     }
 }
 
-fn fail<T>(message: impl Into<String>) -> Evaluated<T> {
-    Err(Box::new(EvalAltResult::ErrorRuntime(
-        Dynamic::from(message.into()),
-        rhai::Position::NONE,
-    )))
-}
-
-/// An amount, a whole number, or nothing as zero.
-fn amount_of(value: &Dynamic) -> Evaluated<Amount> {
-    if value.is_unit() {
-        return Ok(Amount::ZERO);
-    }
-    if let Ok(whole) = value.as_int() {
-        return in_range(
-            i128::from(whole)
-                .checked_mul(1_000_000_000)
-                .and_then(Amount::from_units),
-        );
-    }
-    if let Some(amount) = value.read_lock::<Amount>() {
-        return Ok(*amount);
-    }
-    match value.clone().into_immutable_string() {
-        Ok(text) => fail(format!("{text:?} is no amount")),
-        Err(_) => fail("true or false is no amount"),
-    }
-}
-
-fn in_range(amount: Option<Amount>) -> Evaluated<Amount> {
-    amount.map_or_else(
-        || fail("the result has more than 29 digits before or 9 behind the point"),
-        Ok,
-    )
-}
-
-fn column(columns: &mut Columns, name: ImmutableString) -> Dynamic {
-    columns.0.get(name.as_str()).cloned().unwrap_or(Dynamic::UNIT)
-}
-
-static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
-
-fn engine() -> Engine {
-    let mut engine = Engine::new_raw();
-    engine
-        .set_max_operations(MAX_STEPS)
-        .set_max_expr_depths(MAX_DEPTH)
-        .set_max_string_size(64 * 1024)
-        // So that whole numbers are computed as amounts too.
-        .set_fast_operators(false)
-        .set_allow_looping(false)
-        .set_allow_statement_expression(false);
-    for operator in ["/", "%", "**", "<<", ">>", "|", "&", "^", "eval"] {
-        engine.disable_symbol(operator);
-    }
-    engine
-        .register_type_with_name::<Amount>("amount")
-        .register_type_with_name::<Columns>("columns")
-        .register_indexer_get(column);
-    register_arithmetic(&mut engine);
-    register_comparisons(&mut engine);
-    engine
-}
-
-fn register_arithmetic(engine: &mut Engine) {
-    type Operation = fn(Amount, Amount) -> Option<Amount>;
-    let operations: [(&str, Operation); 3] = [
-        ("+", Amount::checked_add),
-        ("-", Amount::checked_sub),
-        ("*", Amount::checked_mul),
-    ];
-    for (name, operation) in operations {
-        engine.register_fn(name, move |one: Dynamic, other: Dynamic| -> Evaluated<Amount> {
-            in_range(operation(amount_of(&one)?, amount_of(&other)?))
-        });
-    }
-    engine
-        .register_fn("-", |value: Dynamic| -> Evaluated<Amount> {
-            Ok(amount_of(&value)?.negated())
-        })
-        .register_fn("abs", |value: Dynamic| -> Evaluated<Amount> {
-            Ok(amount_of(&value)?.abs())
-        })
-        .register_fn("amount", |text: ImmutableString| -> Evaluated<Amount> {
-            text.parse()
-                .or_else(|_| fail(format!("amount({text:?}) is no decimal number")))
-        });
-}
-
-fn register_comparisons(engine: &mut Engine) {
-    type Comparison = fn(std::cmp::Ordering) -> bool;
-    let comparisons: [(&str, Comparison); 4] = [
-        ("<", std::cmp::Ordering::is_lt),
-        ("<=", std::cmp::Ordering::is_le),
-        (">", std::cmp::Ordering::is_gt),
-        (">=", std::cmp::Ordering::is_ge),
-    ];
-    for (name, comparison) in comparisons {
-        engine.register_fn(name, move |one: Dynamic, other: Dynamic| -> Evaluated<bool> {
-            Ok(comparison(amount_of(&one)?.cmp(&amount_of(&other)?)))
-        });
-    }
-    engine
-        .register_fn("!", |value: bool| !value)
-        .register_fn("==", |one: Dynamic, other: Dynamic| equal(&one, &other))
-        .register_fn("!=", |one: Dynamic, other: Dynamic| -> Evaluated<bool> {
-            Ok(!equal(&one, &other)?)
-        });
-}
-
-/// Texts to the letter, booleans, else amounts; nothing equals nothing and zero.
-fn equal(one: &Dynamic, other: &Dynamic) -> Evaluated<bool> {
-    let text = |value: &Dynamic| value.clone().into_immutable_string().ok();
-    match (text(one), text(other)) {
-        (Some(one), Some(other)) => return Ok(one == other),
-        // A text is not what is not there.
-        (Some(_), None) if other.is_unit() => return Ok(false),
-        (None, Some(_)) if one.is_unit() => return Ok(false),
-        _ => {}
-    }
-    if let (Ok(one), Ok(other)) = (one.as_bool(), other.as_bool()) {
-        return Ok(one == other);
-    }
-    Ok(amount_of(one)? == amount_of(other)?)
-}
-
 #[cfg(test)]
 mod tests {
     use redline_schemas::{Event, EventKind};
@@ -277,10 +174,20 @@ mod tests {
         }
     }
 
+    fn compile(text: &str) -> Result<Expression, String> {
+        Expression::compile(text, |column| match column {
+            "F" | "Code" => ColumnType::Text,
+            _ => ColumnType::Amount,
+        })
+    }
+
     fn compute(text: &str) -> Result<Computed, String> {
-        let before = row(r#"{"Q":2,"P":"95.10","T":"190.20","N/A":"N/A","F":"B. Lee","Done":true}"#);
-        let after = row(r#"{"Q":3,"P":"95.10","T":285.3,"N/A":"N/A","F":"b. lee","Done":false,"Nil":null}"#);
-        Expression::compile(text)?.compute(Some(&before), &after)
+        let before =
+            row(r#"{"Q":2,"P":"95.10","T":"190.20","N/A":"N/A","F":"B. Lee","Code":"007","Done":true}"#);
+        let after = row(
+            r#"{"Q":3,"P":"95.10","T":285.3,"N/A":"N/A","F":"b. lee","Code":"7","Done":false,"Nil":null}"#,
+        );
+        compile(text)?.compute(Some(&before), &after)
     }
 
     #[test]
@@ -293,7 +200,7 @@ mod tests {
             (r#"abs(before["T"] - after["T"]) >= amount("95.1")"#, true),
             (r#"after["T"] == amount("285.300000001")"#, false),
             (r#"!(after["Q"] == 3)"#, false),
-            (r#"1 + 1 == 2"#, true),
+            (r#"after["Q"] + 1 == 4"#, true),
         ] {
             assert_eq!(compute(text), Ok(Computed::Boolean(expected)), "{text}");
         }
@@ -310,6 +217,8 @@ mod tests {
             (r#"after["Nil"] == after["None"]"#, true),
             (r#"before["F"] == after["F"]"#, false),
             (r#"before["F"] == "B. Lee""#, true),
+            (r#"before["Code"] != after["Code"]"#, true),
+            (r#"after["Code"] == "7""#, true),
             (r#"before["F"] != after["Nil"]"#, true),
             (r#"before["Done"] != after["Done"]"#, true),
             (r#"after["Done"]"#, false),
@@ -325,9 +234,12 @@ mod tests {
             (r#"after["Q"] * after["N/A"] == 1"#, "\"N/A\" is no amount"),
             (r#"after["N/A"] == 1"#, "\"N/A\" is no amount"),
             (r#"after["Done"] < 1"#, "true or false is no amount"),
-            (r#"amount("x") == 1"#, "amount(\"x\") is no decimal number"),
             (
-                r#"9000000000000000000 * 9000000000000000000 * 9000000000000000000 > 1"#,
+                r#"amount("x") == after["Q"]"#,
+                "amount(\"x\") is no decimal number",
+            ),
+            (
+                r#"9000000000000000000 * 9000000000000000000 * 9000000000000000000 > after["Q"]"#,
                 "29 digits",
             ),
         ] {
@@ -358,17 +270,50 @@ mod tests {
             &deep,
             &"1 + ".repeat(3_000),
         ] {
-            assert!(Expression::compile(text).is_err(), "{text}");
+            assert!(compile(text).is_err(), "{text}");
         }
-        let error = Expression::compile("1.05 > 1").unwrap_err();
+        let error = compile("1.05 > 1").unwrap_err();
         assert!(error.contains("amount(\"1.05\")"), "{error}");
     }
 
     #[test]
     fn columns_are_named_and_so_is_the_version_before() {
-        let expression = Expression::compile(r#"after[ "A" ] > 1 && "after" != before["B c"]"#).unwrap();
-        assert_eq!(expression.columns(), ["A", "B c"]);
+        let expression = compile(r#"after[ "A" ] > 1 && "after" != before["B c"]"#).unwrap();
+        assert_eq!(expression.columns().collect::<Vec<_>>(), ["A", "B c"]);
         assert!(expression.names_before());
-        assert!(!Expression::compile(r#"after["A"] > 1"#).unwrap().names_before());
+        assert!(!compile(r#"after["A"] > 1"#).unwrap().names_before());
+    }
+
+    #[test]
+    fn what_the_language_does_not_document_is_refused_and_named() {
+        for (text, part) in [
+            (
+                r#"Q > after["Q"]"#,
+                "names `Q`, which a rule does not know: before[\"…\"]",
+            ),
+            (r#"f(after["Q"])"#, "names `f`"),
+            (r#"if after["Q"] > 1 { true } else { false }"#, "names `if`"),
+            (r#"switch after["Q"] { }"#, "names `switch`"),
+            (r#"after["Q"] in [1]"#, "names `in`"),
+            (r#"timestamp() == after["Q"]"#, "names `timestamp`"),
+            (r#"type_of(after["Q"]) == "x""#, "names `type_of`"),
+            (r#"after["Q"] > 1e3"#, "names `e3`"),
+            (r#"after["Q"] > 1 // and so on"#, "holds a comment"),
+            (r#"after["Q"] > /* more than */ 1"#, "holds a comment"),
+            (r#"after["F"] == `x`"#, "holds ``` outside"),
+            (r#"after["F"] == 'x'"#, "holds `'` outside"),
+            (r##"after["F"] == #"x"#"##, "holds `#` outside"),
+            (r#"amount("1") > 2"#, "names no column"),
+        ] {
+            let error = compile(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        for text in [
+            r#"after["// if `Q` 'x'"] > 1"#,
+            r#"after["F"] == "/* it's # */""#,
+            r#"(abs(after["Q"]) > amount("1.5")) == true || after["Q"] != 0 && false"#,
+        ] {
+            assert!(compile(text).is_ok(), "{text}");
+        }
     }
 }

@@ -3,8 +3,13 @@
 /// Words that would make an expression go on.
 const LOOPS: [&str; 4] = ["while", "loop", "do", "for"];
 
-/// Every `before["…"]` and `after["…"]` of an expression. Whatever else follows those names is refused, so that no column
-/// escapes the look.
+/// The names that an expression may use beside its columns.
+const NAMES: [&str; 4] = ["true", "false", "abs", "amount"];
+/// The characters that operators, brackets and parameters are made of.
+const SIGNS: &str = "[]()+-*=!<>&|,";
+
+/// Every `before["…"]` and `after["…"]` of an expression. Whatever else follows those names is refused, and so is
+/// every other name and sign that the language does not document, so that no column escapes the look.
 pub(super) fn named_columns(text: &str) -> Result<Vec<(&'static str, String)>, String> {
     let mut named = Vec::new();
     let mut rest = text;
@@ -24,8 +29,14 @@ pub(super) fn named_columns(text: &str) -> Result<Vec<(&'static str, String)>, S
                     "holds `{word}`: a rule is one expression that ends, without loops"
                 ));
             }
-            let Some(version) = ["before", "after"].into_iter().find(|version| *version == word) else {
+            if NAMES.contains(&word) {
                 continue;
+            }
+            let Some(version) = ["before", "after"].into_iter().find(|version| *version == word) else {
+                return Err(format!(
+                    "names `{word}`, which a rule does not know: before[\"…\"], after[\"…\"], abs(…), amount(\"…\"), \
+                     true and false are allowed, and text stands in double quotes"
+                ));
             };
             let column = behind
                 .trim_start()
@@ -45,8 +56,15 @@ pub(super) fn named_columns(text: &str) -> Result<Vec<(&'static str, String)>, S
             if rest.starts_with('.') {
                 return Err("holds a number with a point: amount(\"1.05\") is expected".to_owned());
             }
-        } else {
+        } else if rest.starts_with("//") || rest.starts_with("/*") {
+            return Err("holds a comment: write it beside the rule, behind a #".to_owned());
+        } else if SIGNS.contains(character) || character.is_whitespace() {
             rest = &rest[character.len_utf8()..];
+        } else {
+            return Err(format!(
+                "holds `{character}` outside of a text in double quotes, which means nothing in a rule: + - * == != < <= > \
+                 >= && || ! and parentheses are allowed"
+            ));
         }
     }
     Ok(named)

@@ -9,6 +9,9 @@ use redline_schemas::{ContentHash, Date, FieldError, Timestamp};
 use super::Said;
 use super::check::needed;
 
+/// Characters of a month such as 2026-02, with which the days in it begin.
+const MONTH_LENGTH: usize = 7;
+
 /// What is said of one period: the state from an instant on, by the instant and the fact's id.
 type States = BTreeMap<(Timestamp, String), bool>;
 
@@ -75,15 +78,20 @@ impl Periods {
         Ok(touched)
     }
 
-    /// The id of the fact that has closed the period that ends on a day, as of an instant.
+    /// The id of the fact that has closed the period that ends on a day, as of an instant: by its day, else by its month.
     pub(super) fn closed_by(&self, source: &str, end: Date, time: Timestamp) -> Option<&str> {
-        let states = self.sources.get(source)?.get(&end.to_string())?;
-        states
-            .iter()
-            .rev()
-            .find(|((effective_at, _), _)| *effective_at <= time)
-            .filter(|(_, is_closed)| **is_closed)
-            .map(|((_, id), _)| id.as_str())
+        let periods = self.sources.get(source)?;
+        let day = end.to_string();
+        let month = day.get(..MONTH_LENGTH)?;
+        [day.as_str(), month].into_iter().find_map(|period| {
+            let states = periods.get(period)?;
+            states
+                .iter()
+                .rev()
+                .find(|((effective_at, _), _)| *effective_at <= time)
+                .filter(|(_, is_closed)| **is_closed)
+                .map(|((_, id), _)| id.as_str())
+        })
     }
 }
 

@@ -31,7 +31,8 @@ impl Subject<'_> {
         let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
         flag.details.insert("hashes".to_owned(), json_list(&hashes));
         flag.reason = format!(
-            "Version {} of {} was sent with {} different contents; the one with the latest modification stands",
+            "Version {} of {} was sent with {} different contents; the last modified one stands, of equally late ones that \
+             with the greatest hash",
             self.after.version,
             self.after.row_id,
             hashes.len(),

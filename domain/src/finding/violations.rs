@@ -10,12 +10,12 @@ use redline_schemas::row::RowEvent;
 use super::Subject;
 use super::words::money;
 use crate::calendar::Calendar;
-use crate::change::{read, time_of};
+use crate::change::time_of;
 use crate::contract_price::{self, ContractPrice, Excess};
 use crate::facts::Knowledge;
 use crate::own_rule::{OwnRule, Verdict};
 use crate::risk::{Risk, of_impact};
-use crate::rules::{ColumnType, SourceRules};
+use crate::rules::SourceRules;
 
 /// One rule that versions may violate.
 #[derive(Clone, Copy)]
@@ -104,10 +104,9 @@ impl Subject<'_> {
             flag.risk = risk.to_string();
         }
         let values = |row: &RowEvent| {
-            let named = rule.violated.columns().iter();
-            let values: BTreeMap<&String, Option<String>> = named
-                .map(|column| (column, read(row, column, ColumnType::Amount).to_text()))
-                .collect();
+            let named = rule.violated.values(row).into_iter();
+            let values: BTreeMap<String, Option<String>> =
+                named.map(|(column, value)| (column, value.to_text())).collect();
             serde_json::json!(values).to_string()
         };
         flag.details

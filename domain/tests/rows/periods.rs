@@ -1,6 +1,7 @@
 //! Days, grace, calendars and closes: when a change is retroactive.
 
 use redline_domain::entity::Standing;
+use redline_schemas::fact::Fact;
 use serde_json::json;
 
 use crate::world::{
@@ -286,5 +287,45 @@ fn a_closed_period_is_past_its_end_for_deletes_and_locks() {
     assert_eq!(
         flags[0].reason,
         "R-1 was deleted on 20 February 2026, after the period of 22 February 2026 was closed; -950.00 USD"
+    );
+}
+
+#[test]
+fn a_closed_month_closes_every_period_whose_last_day_lies_in_it() {
+    let month = |month: &str| period("month", month, "closed", "2026-02-20T00:00:00Z");
+    let open = |opened: &str| period("open", opened, "open", "2026-02-20T12:00:00Z");
+    let day = || closed("2026-02-20T06:00:00Z");
+    let by = |facts: Vec<Fact>, time: &str| {
+        let knowledge = knowing(facts.into_iter().chain([rules(RULES)]));
+        let flags = findings(&knowledge, changed_at(time)).flags;
+        flags.first().map(|flag| flag.details["closed_by"].clone())
+    };
+    let after = "2026-02-21T00:00:00Z";
+    for (facts, expected, why) in [
+        (vec![month("2026-02")], Some("month"), "closed"),
+        (vec![month("2026-03")], None, "another month"),
+        (vec![month("2026-02"), open("2026-02")], None, "opened again"),
+        (
+            vec![month("2026-02"), open("2026-02-22")],
+            Some("month"),
+            "the day is open, but not the month",
+        ),
+        (
+            vec![month("2026-02"), open("2026-02"), day()],
+            Some("close"),
+            "the month is open, but not the day",
+        ),
+        (
+            vec![month("2026-02"), day()],
+            Some("close"),
+            "of both the day is named",
+        ),
+    ] {
+        assert_eq!(by(facts, after).as_deref(), expected, "{why}");
+    }
+    assert_eq!(
+        by(vec![month("2026-02")], "2026-02-19T23:59:59Z"),
+        None,
+        "not yet"
     );
 }

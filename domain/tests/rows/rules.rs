@@ -1,6 +1,7 @@
 //! Rules of one's own, of a calendar and of contract prices.
 
 use redline_domain::entity::Standing;
+use redline_schemas::{ColumnValue, Event};
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -212,5 +213,57 @@ fn an_event_is_judged_under_the_rules_in_force_at_its_own_time() {
         found_with(facts(), vec![observed]),
         ["rule_violation 1 dear - LOW"],
         "without a modification time the observation counts"
+    );
+}
+
+/// What a rule finds in two versions of a row whose columns hold these values too.
+fn found_by(violated: &str, before: Value, after: Value) -> Vec<String> {
+    let text = format!(
+        "{}[[sources.billing.rules]]\nname = \"own\"\nviolated = '{violated}'\n",
+        rules_with("read = [\"Note\"]")
+    );
+    let mut history = vec![created(), version(2, json!({}))];
+    for (standing, columns) in history.iter_mut().zip([before, after]) {
+        if let Event::Row(row) = &mut standing.event {
+            for (name, value) in columns.as_object().expect("columns") {
+                let value = match value {
+                    Value::String(text) => ColumnValue::Text(text.clone()),
+                    number => ColumnValue::Amount(number.to_string().parse().expect("an amount")),
+                };
+                row.columns.insert(name.clone(), value);
+            }
+        }
+    }
+    let mut lines = shown(&flags_under(&text, history));
+    lines.retain(|line| line.starts_with("rule_violation"));
+    lines
+}
+
+#[test]
+fn a_column_is_read_by_its_type_and_one_without_a_type_as_it_was_sent() {
+    let violated = ["rule_violation 2 own - LOW"];
+    let changed = "after[\"Foreman\"] != before[\"Foreman\"]";
+    assert_eq!(
+        found_by(changed, json!({"Foreman": "007"}), json!({"Foreman": "7"})),
+        violated
+    );
+    let noted = "after[\"Note\"] == \"1001\"";
+    assert_eq!(found_by(noted, json!({}), json!({"Note": "1001"})), violated);
+    assert!(found_by(noted, json!({}), json!({"Note": "1001.0"})).is_empty());
+    let above = "after[\"Note\"] > 1000";
+    assert_eq!(
+        found_by(above, json!({}), json!({"Note": 1001})),
+        violated,
+        "a number is an amount"
+    );
+    assert_eq!(
+        found_by(above, json!({}), json!({"Note": "1001"})),
+        ["rule_violation 2 own - HIGH"],
+        "text is none"
+    );
+    assert_eq!(
+        found_by("after[\"Price\"] > 100", json!({}), json!({"Price": "100.50"})),
+        violated,
+        "a unit is read as an amount"
     );
 }
