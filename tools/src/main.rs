@@ -20,7 +20,12 @@ use crate::settings::Settings;
 
 /// Change detection for money: from producers over Kafka to flags, counted once.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Example: redline migrate && redline work"
+)]
 struct Arguments {
     /// Settings file; default configs/redline.toml, or REDLINE_CONFIG.
     #[arg(long, global = true, value_name = "FILE")]
@@ -44,22 +49,28 @@ enum Command {
     #[command(after_help = "Example: redline relay")]
     Relay,
     /// Collect events from other places.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: redline collect files outages.csv.gz --source outages"
+    )]
     Collect(CollectCommand),
     /// What could not be accepted.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: redline quarantine list")]
     Quarantine(QuarantineCommand),
     /// Where reading stands.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: redline position list")]
     Position(PositionCommand),
     /// API keys for the HTTP door.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: redline key create billing-export --scope rows --source billing"
+    )]
     Key(KeyCommand),
     /// Rule files, and the rules in force.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: redline rules check configs/rules.toml")]
     Rules(rules::RulesCommand),
     /// Reference tables, such as contract prices, holidays or editors.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: redline reference list")]
     Reference(reference::ReferenceCommand),
     /// How the installation is.
     #[command(after_help = "Example: redline doctor --quiet --wait 60")]
@@ -75,7 +86,7 @@ enum Command {
         json: bool,
     },
     /// Approvals, and what came of them.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: redline approvals list")]
     Approvals(approvals::ApprovalsCommand),
     /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]

@@ -108,9 +108,7 @@ impl Approval {
         if let Some(ceiling) = self.ceiling {
             match made.impact {
                 None => {
-                    return Some(format!(
-                        "has no known impact, and up to {ceiling} was approved"
-                    ));
+                    return Some(format!("has no known impact, and up to {ceiling} was approved"));
                 }
                 Some(impact) if impact.abs() > ceiling => {
                     return Some(format!(

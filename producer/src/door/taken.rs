@@ -71,7 +71,10 @@ impl Taken {
         // Ids are shared by all sources. Those that a key of one source says are that source's own, so that they can never
         // replace, now or later, what somebody says about another one.
         if let Some(only) = &key.source
-            && !fact.id.strip_prefix(only.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            && !fact
+                .id
+                .strip_prefix(only.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
         {
             fact.id = format!("{only}/{}", fact.id);
         }

@@ -83,7 +83,9 @@ fn sentence(approval: &Approval, recorded_at: Timestamp, effect: &Effect) -> Str
     } = approval;
     let came = match effect {
         Effect::Used { version, again } => {
-            let others = again.iter().map(|other| format!("; version {other} came when it was used"));
+            let others = again
+                .iter()
+                .map(|other| format!("; version {other} came when it was used"));
             format!("used by version {version}{}", others.collect::<String>())
         }
         Effect::Open => "open: no such change was made yet".to_owned(),

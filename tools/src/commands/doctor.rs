@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use redline_consumer::cluster::Cluster;
 use redline_schemas::EventKind;
+use redline_store::StoreError;
 use redline_store::quiet::{self, State};
 
 use super::counted;
@@ -22,7 +23,7 @@ pub(crate) async fn quiet(settings: &Settings, wait: Duration, json: bool) -> an
     let unsettled = loop {
         // Kafka first: what it has now must be in what Postgres says afterwards.
         let ends = log_ends(settings, &cluster).await?;
-        let mut connection = pool.acquire().await?;
+        let mut connection = pool.acquire().await.map_err(StoreError::from)?;
         let unsettled = unsettled(&ends, &quiet::state(&mut connection).await?);
         if unsettled.is_empty() || began.elapsed() >= wait {
             break unsettled;

@@ -1,6 +1,5 @@
 //! `redline migrate`: topics, schemas, database and first rules. Idempotent.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -9,13 +8,13 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
-use redline_domain::rules::RuleSet;
 use redline_schemas::avro;
 use redline_schemas::registry::SchemaRegistry;
 use redline_schemas::topics::subject;
 use redline_store::rules;
 
 use super::counted;
+use super::rules as rule_file;
 use crate::settings::Settings;
 
 const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
@@ -23,13 +22,9 @@ const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
 /// Brings everything up to this version, saying what it did.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let rules_file = &settings.migrate.rules;
-    let text = fs::read_to_string(rules_file).with_context(|| {
-        format!(
-            "the rule file {} cannot be read (migrate.rules)",
-            rules_file.display()
-        )
-    })?;
-    RuleSet::parse(&text).with_context(|| rules_file.display().to_string())?;
+    let (text, _) = rule_file::read(rules_file)
+        .context("migrate.rules")?
+        .with_context(|| rules_file.display().to_string())?;
 
     migrate(
         settings,

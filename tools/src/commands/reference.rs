@@ -30,7 +30,7 @@ pub(crate) enum ReferenceCommand {
         valid_until may be left out or empty, which is open; they hold an instant such as 2026-03-01T05:00:00Z, or a day \
         such as 2026-03-01, which is its midnight in UTC. A row is valid from the first instant to the one before the \
         second. Every other column is a value: text that reads as a number is an amount (95.00), unless it begins with \
-        zeros that would be lost (007).\n\n\
+        zeros that would be lost (007). What is almost a number (1,234.50 or $95) is refused.\n\n\
         Rows that are recorded already are not sent again, and rows that differ replace those with the same key and \
         valid_from. Rows that the file does not have stay as they are; a row is ended by loading it with a valid_until. \
         Rows of one key are never valid at the same time. What was said before must be recorded by a worker first; the \
@@ -190,8 +190,12 @@ fn tell(
     out: &mut impl std::io::Write,
 ) -> std::io::Result<()> {
     for LineError { line, field, reason } in errors.iter().take(SHOWN) {
-        let field = if field.is_empty() { "the line" } else { field };
-        writeln!(out, "{word}{}: line {line}: {field} {reason}", file.display())?;
+        let blank = if field.is_empty() { "" } else { " " };
+        writeln!(
+            out,
+            "{word}{}: line {line}: {field}{blank}{reason}",
+            file.display()
+        )?;
     }
     match all.saturating_sub(SHOWN) {
         0 => Ok(()),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use redline_domain::rules::RuleSet;
 use redline_producer::encode::{Encoder, encode};
@@ -56,16 +57,16 @@ struct Sheet {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rows of the sheet.
-    #[arg(long, default_value_t = 10_184)]
+    #[arg(long, default_value_t = 10_184, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     rows: usize,
     /// Weeks over which they are spread.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = value_parser!(u32).range(1..=520))]
     weeks: u32,
     /// How many of a thousand rows get a planted finding of each group.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = value_parser!(u32).range(0..=1_000))]
     findings: u32,
     /// How many of a thousand events come twice.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = value_parser!(u32).range(0..=1_000))]
     duplicates: u32,
     /// Events come in any order, by this seed.
     #[arg(long, value_name = "SEED")]
@@ -124,12 +125,15 @@ async fn simulate(settings: &Settings, sheet: &Sheet, folder: &Path) -> anyhow::
     };
     bar.finish_and_clear();
     let published = published.transpose()?;
+    let once = (simulation.events.len() + simulation.facts.len()) as u64;
+    let duplicates = |published: u64| published.saturating_sub(once);
     let truth = &simulation.truth;
     let mut out = std::io::stdout();
     if sheet.json {
         let answer = serde_json::json!({
             "folder": folder, "events": simulation.events.len(), "facts": simulation.facts.len(),
             "changes": truth.changes.len(), "flags": truth.flags.len(), "published": published,
+            "duplicates": published.map(duplicates),
         });
         writeln!(out, "{answer}")?;
         return Ok(());
@@ -146,8 +150,14 @@ async fn simulate(settings: &Settings, sheet: &Sheet, folder: &Path) -> anyhow::
     match published {
         Some(records) => writeln!(
             out,
-            "{} published. Next: redline doctor --quiet --wait 60 && redline simulate check {}",
+            "{} published, {} of them {}. Next: redline doctor --quiet --wait 60 && redline simulate check {}",
             counted(records, "record was", "records were"),
+            duplicates(records),
+            if duplicates(records) == 1 {
+                "a duplicate"
+            } else {
+                "duplicates"
+            },
             folder.join("truth.json").display()
         )?,
         None => writeln!(

@@ -248,5 +248,8 @@ async fn what_a_key_of_one_source_says_has_ids_of_that_source() {
     );
     let long = APPROVAL.replace("A-1", &"x".repeat(195));
     let answer = seen(&door, sent_by(&key, APPROVALS, &long)).await;
-    assert!(answer.contains(r#""field":"id","reason":"is longer than 200 characters"#), "{answer}");
+    assert!(
+        answer.contains(r#""field":"id","reason":"is longer than 200 characters"#),
+        "{answer}"
+    );
 }

@@ -3,6 +3,7 @@
 //! A file is taken whole or refused whole, before anything is sent: what is wrong is named with its line, its column and a
 //! remedy. A row that is recorded already is not sent again; one that differs is sent as the next version of its fact.
 
+mod cells;
 mod overlaps;
 mod table;
 
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 
 use redline_domain::facts;
 use redline_schemas::fact::Fact;
-use redline_schemas::{ContentHash, Timestamp};
+use redline_schemas::{ContentHash, FieldError, Timestamp};
 use serde::Serialize;
 
 pub use self::table::{Row, Table, read};
@@ -103,7 +104,8 @@ pub fn plan(table: &str, rows: &[Row], recorded: &[Fact], recorded_by: &str) -> 
         }
         lines.insert(fact.id.clone(), row.line);
         if let Err(error) = facts::check(&fact) {
-            refusals.add(row.line, error.field, error.reason);
+            let (field, reason) = in_words_of_the_file(error);
+            refusals.add(row.line, field, reason);
             continue;
         }
         kept.push(row);
@@ -123,6 +125,20 @@ pub fn plan(table: &str, rows: &[Row], recorded: &[Fact], recorded_by: &str) -> 
     let others = recorded.iter().filter(|fact| !lines.contains_key(&fact.id));
     overlaps::refuse(&kept, others, &mut refusals);
     refusals.or(plan)
+}
+
+/// The id of a fact is made of table and key, and the file has no id.
+fn in_words_of_the_file(error: FieldError) -> (String, String) {
+    match error.field.as_str() {
+        "id" => {
+            let reason = format!(
+                "{}, such as a tab or a line break; remove it from the cell",
+                error.reason
+            );
+            ("key".to_owned(), reason)
+        }
+        _ => (error.field, error.reason),
+    }
 }
 
 fn fact_of(table: &str, row: &Row, recorded_by: &str) -> Fact {

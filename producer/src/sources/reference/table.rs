@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use redline_schemas::{Amount, ColumnValue, Date, Timestamp};
+use redline_schemas::{ColumnValue, Date, Timestamp};
 
 use super::Refusals;
+use super::cells::{Misquoted, misquoted, value};
 use crate::lines::{Line, Lines, TooLong};
 use crate::sources::reading::{CARRIAGE_RETURN, Cutter, MAX_LINE};
 use crate::window::{LineError, MAX_ERRORS};
@@ -117,6 +118,23 @@ impl Reader {
         let Some(text) = self.text(line) else {
             return self.header.is_some();
         };
+        if let Some(Misquoted { place, breaks }) = misquoted(text) {
+            let column = match &self.header {
+                Some(header) => header.name(place).unwrap_or_default().to_owned(),
+                None => String::new(),
+            };
+            let reason = format!(
+                "has {}a quote inside of a cell; put quotes around the whole cell, with nothing before and after them, and double those \
+                 in it: \"5\"\" pipe\"",
+                if column.is_empty() {
+                    format!("in column {} ", place + 1)
+                } else {
+                    String::new()
+                },
+            );
+            self.refusals.add(line.number + breaks, column, reason);
+            return self.header.is_some();
+        }
         let Some(cells) = self.cutter.cells(text) else {
             self.refusals.add(line.number, "", CARRIAGE_RETURN);
             return self.header.is_some();
@@ -175,6 +193,7 @@ fn header(line: u64, cells: &[&str], keys: &[String], refusals: &mut Refusals) -
         return None;
     }
     let mut places = BTreeMap::new();
+    let mut folded = BTreeMap::new();
     for (place, name) in cells.iter().enumerate() {
         if name.is_empty() {
             let reason = format!(
@@ -182,6 +201,11 @@ fn header(line: u64, cells: &[&str], keys: &[String], refusals: &mut Refusals) -
                 place + 1
             );
             refusals.add(line, "", reason);
+        } else if let Some(meant) = almost_validity(name) {
+            let reason = format!(
+                "is almost {meant}, and would be a value like any other; name the column {meant}, or something else"
+            );
+            refusals.add(line, *name, reason);
         } else if name.trim() != *name {
             refusals.add(
                 line,
@@ -190,6 +214,9 @@ fn header(line: u64, cells: &[&str], keys: &[String], refusals: &mut Refusals) -
             );
         } else if places.insert(*name, place).is_some() {
             refusals.add(line, *name, "is there twice in the header; rename one of them");
+        } else if let Some(other) = folded.insert(name.to_lowercase(), *name) {
+            let reason = format!("differs from the column {other} by nothing but case; rename one of them");
+            refusals.add(line, *name, reason);
         }
     }
     let by_default = [(*cells.first()?).to_owned()];
@@ -232,13 +259,38 @@ fn header(line: u64, cells: &[&str], keys: &[String], refusals: &mut Refusals) -
     })
 }
 
+/// The column of validity that a name means without saying it.
+fn almost_validity(name: &str) -> Option<&'static str> {
+    let folded = |name: &str| {
+        let characters = name
+            .chars()
+            .filter(|one| !one.is_whitespace() && !matches!(one, '_' | '-'));
+        characters.collect::<String>().to_lowercase()
+    };
+    let meant = [VALID_FROM, VALID_UNTIL]
+        .into_iter()
+        .find(|meant| folded(meant) == folded(name))?;
+    (name != meant).then_some(meant)
+}
+
 impl Header {
+    /// The name of a column.
+    fn name(&self, place: usize) -> Option<&str> {
+        let named = self.keys.iter().chain(&self.values).find(|(_, at)| *at == place);
+        let validity = [(VALID_FROM, self.valid_from), (VALID_UNTIL, self.valid_until)];
+        let validity = validity.into_iter().find(|(_, at)| *at == Some(place));
+        named
+            .map(|(name, _)| name.as_str())
+            .or(validity.map(|(name, _)| name))
+    }
+
     /// The row of a record; none when it is refused.
     fn row(&self, line: u64, cells: &[&str], refusals: &mut Refusals) -> Option<Row> {
         if cells.len() != self.cells {
             let reason = format!(
-                "has {} of {} cells that the header names; a quote may be missing, or a comma stands in a cell without quotes",
+                "has {} cell{}, the header has {}; a quote may be missing, or a comma stands in a cell without quotes",
                 cells.len(),
+                if cells.len() == 1 { "" } else { "s" },
                 self.cells
             );
             refusals.add(line, "", reason);
@@ -274,16 +326,19 @@ impl Header {
             );
             refusals.add(line, VALID_UNTIL, reason);
         }
-        let values = self
-            .values
-            .iter()
-            .filter_map(|(name, place)| Some((name.clone(), value(cell(*place))?)));
+        let mut values = BTreeMap::new();
+        for (name, place) in &self.values {
+            match value(cell(*place)) {
+                Ok(value) => values.extend(value.map(|value| (name.clone(), value))),
+                Err(reason) => refusals.add(line, name, reason),
+            }
+        }
         (refusals.refused == before).then(|| Row {
             line,
             key: self.key(cells),
             valid_from,
             valid_until,
-            values: values.collect(),
+            values,
         })
     }
 
@@ -313,6 +368,12 @@ impl Header {
     }
 }
 
+/// Whether it means forever, or since ever, such as 9999-12-31 and 0001-01-01.
+fn is_of_no_year(text: &str) -> bool {
+    let year = text.get(..4).and_then(|year| year.parse::<u16>().ok());
+    year.is_some_and(|year| !(1900..=2200).contains(&year)) && text.get(4..5) == Some("-")
+}
+
 /// A day, which is its midnight in UTC, or an instant.
 fn instant(text: &str) -> Result<Timestamp, String> {
     /// Where an instant has its `T`.
@@ -326,20 +387,9 @@ fn instant(text: &str) -> Result<Timestamp, String> {
         _ => Err("is neither a day nor an instant".to_owned()),
     };
     read.map_err(|reason| {
+        if is_of_no_year(text) {
+            return "lies outside the years 1900 to 2200; leave it empty for open, or correct it".to_owned();
+        }
         format!("{reason}; write a day such as 2026-03-01 or an instant such as 2026-03-01T05:00:00Z")
     })
-}
-
-/// The value of a cell: none when it is empty, an amount when it reads as one and keeps its digits, else text.
-fn value(cell: &str) -> Option<ColumnValue> {
-    if cell.is_empty() {
-        return None;
-    }
-    let trimmed = cell.trim();
-    let digits = trimmed.strip_prefix('-').unwrap_or(trimmed).as_bytes();
-    let leads_with_zero = matches!(digits, [b'0', second, ..] if second.is_ascii_digit());
-    match trimmed.parse::<Amount>() {
-        Ok(amount) if !leads_with_zero => Some(ColumnValue::Amount(amount)),
-        _ => Some(ColumnValue::Text(cell.to_owned())),
-    }
 }

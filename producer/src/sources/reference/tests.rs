@@ -63,7 +63,7 @@ fn a_key_is_the_column_of_this_name_else_the_first_one() {
 
 #[test]
 fn a_cell_is_an_amount_when_it_keeps_its_digits_and_else_text() {
-    let text = "key,a,b,c,d,e,f,g,h\nk,95.00,007,\" 12 \",N/A,-0.5,\"1,140.00\",0.25,\n";
+    let text = "key,a,b,c,d,e,f,g,h\nk,95.00,007,\" 12 \",N/A,-0.5,2026-03-01,0.25,\n";
     let rows = read(text.as_bytes(), &[]).unwrap().rows;
     let shown: Vec<String> = rows[0]
         .values
@@ -71,6 +71,109 @@ fn a_cell_is_an_amount_when_it_keeps_its_digits_and_else_text() {
         .map(|(name, value)| format!("{name} {value:?}"))
         .collect();
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn what_is_almost_a_number_is_refused_with_what_to_write() {
+    let cells = [
+        "1,234.50",
+        "-1,234,567.50",
+        "12,34,567.50",
+        "1.234,50",
+        "12,50",
+        "1,234",
+        "0,5",
+        "1 234.50",
+        "1\u{a0}234",
+        "1'234.50",
+        "$95.00",
+        "95 €",
+        "-$5",
+        "$-5",
+        "12%",
+        "+5",
+        "+1,234.5",
+        ".5",
+        "-.5",
+        "5.",
+        "(95.00)",
+        "95.00-",
+        "−95",
+        "- 5",
+        "1.5E+10",
+        "-1E-3",
+        "1.5e400",
+        "1.12345678901",
+        "1,234.12345678901",
+        "123456789012345678901234567890123",
+    ];
+    let lines = cells.map(|cell| format!("k,\"{cell}\"\n"));
+    insta::assert_snapshot!(wrong(format!("key,price\n{}", lines.concat()).as_bytes(), &[]));
+}
+
+#[test]
+fn texts_of_digits_stay_texts() {
+    let cells = [
+        "007",
+        "-007",
+        "00.5",
+        "2026-03-01",
+        "2026-03-01T05:00:00Z",
+        "WO-1",
+        "1-2",
+        "12:30",
+        "192.168.1.1",
+        "1.200.300",
+        "1,2,3",
+        "101, 102",
+        "03/01/2026",
+        "+4917012345678",
+        "+49 170 123 456",
+        "1E5",
+        "030 123 456",
+        "-",
+        ".",
+        "%",
+        "()",
+        "NaN",
+        "5 kg",
+        "$",
+        "#5",
+        "0x1F",
+        "½",
+    ];
+    let long = "1.".repeat(300);
+    for cell in cells.into_iter().chain([long.as_str()]) {
+        let rows = read(format!("key,note\nk,\"{cell}\"\n").as_bytes(), &[])
+            .unwrap()
+            .rows;
+        assert_eq!(rows[0].values["note"], ColumnValue::Text(cell.to_owned()));
+    }
+}
+
+#[test]
+fn a_misquoted_cell_is_named() {
+    let text = "key,note,valid_from\nk,\"A\"B,\nl,A\"B,\n\"m\n\",x, \"2026-03-01\"\nn,\"a \"\"b\"\"\",\n\"o\" ,\"\",\n";
+    insta::assert_snapshot!(wrong(text.as_bytes(), &[]));
+    insta::assert_snapshot!(wrong(b"key,my\"note\nk,1\n", &[]));
+}
+
+#[test]
+fn a_header_that_is_almost_another_is_refused() {
+    let text = b"key,Valid From,VALID_UNTIL,valid-from,valid_until ,Price,price,valid_from\nk\n";
+    insta::assert_snapshot!(wrong(text, &[]));
+}
+
+#[test]
+fn forever_is_an_empty_cell() {
+    let text = b"key,valid_from,valid_until\nk,0001-01-01,9999-12-31\nl,,9999-12-31T23:59:59Z\n";
+    insta::assert_snapshot!(wrong(text, &[]));
+}
+
+#[test]
+fn a_control_character_is_one_of_the_key() {
+    let rows = read(b"key,price\n\"a\nb\",1\n", &[]).unwrap().rows;
+    insta::assert_snapshot!(told(&plan("t", &rows, &[], "eve").unwrap_err()));
 }
 
 #[test]

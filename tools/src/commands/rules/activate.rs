@@ -1,7 +1,6 @@
 //! `redline rules activate`: a rule file becomes a fact, which is in force from its instant on.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -62,9 +61,15 @@ struct Plan {
 pub(super) async fn run(settings: &Settings, arguments: &Activate) -> anyhow::Result<()> {
     let file = arguments.file.as_ref().unwrap_or(&settings.migrate.rules);
     let name = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("the rule file {name} cannot be read"))?;
-    let set =
-        RuleSet::parse(&text).with_context(|| format!("{name} is refused, and nothing was activated"))?;
+    let (text, set) = match super::read(file)? {
+        Ok(read) => read,
+        Err(error) => {
+            if arguments.json {
+                writeln!(std::io::stdout(), "{}", super::refusal(file, &error))?;
+            }
+            return Err(error).with_context(|| format!("{name} is refused, and nothing was activated"));
+        }
+    };
     let now = Timestamp::now();
     let effective_at = arguments.effective_at.unwrap_or(now);
     let by = said_by(arguments.recorded_by.as_deref(), "rules activate");
@@ -132,9 +137,17 @@ fn decide(
             greater = greater.id
         );
     }
+    // Of several at one instant the greatest id counts.
     let until = others()
-        .find(|fact| fact.effective_at > effective_at)
-        .map(|fact| (fact.effective_at, fact.id.clone()));
+        .filter(|fact| fact.effective_at > effective_at)
+        .map(|fact| (fact.effective_at, fact.id.clone()))
+        .reduce(|next, other| {
+            if other.0 > next.0 || other.1 < next.1 {
+                next
+            } else {
+                other
+            }
+        });
     let mut knowledge = Knowledge::default();
     for rules in recorded {
         let taken = knowledge.take(&rules.fact, rules.hash);
@@ -261,6 +274,18 @@ mod tests {
         let plan = plan(&later, text, "2026-03-01T00:00:00Z", Some("spring"));
         let set = RuleSet::parse(text).unwrap();
         insta::assert_snapshot!(plan.told("rules.toml", &set, at("2026-02-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn of_several_at_one_instant_the_greatest_id_takes_over() {
+        let later = recorded(&[
+            ("initial", 0, "1900-01-01T00:00:00Z", FIRST),
+            ("a", 0, "2026-06-01T00:00:00Z", FIRST),
+            ("b", 0, "2026-06-01T00:00:00Z", OTHER),
+            ("z", 0, "2026-07-01T00:00:00Z", FIRST),
+        ]);
+        let plan = plan(&later, OTHER, "2026-03-01T00:00:00Z", None);
+        assert_eq!(plan.until, Some((at("2026-06-01T00:00:00Z"), "b".to_owned())));
     }
 
     #[test]

@@ -1,18 +1,16 @@
 //! `redline rules backtest`: what other rules would flag of what is recorded.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use redline_consumer::backtest::{Candidate, Compared, Comparison, Example, Group, backtest};
-use redline_domain::rules::RuleSet;
 use redline_schemas::Timestamp;
 use redline_store::{facts, read_only_connection};
 use serde_json::{Value, json};
 
+use super::read;
 use crate::Misuse;
 use crate::commands::counted;
 use crate::settings::Settings;
@@ -36,9 +34,7 @@ pub(crate) struct Backtest {
 /// Judges what is recorded under the file's rules and under those in force; answers whether the flags differ.
 pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result<bool> {
     let name = trial.rules.display().to_string();
-    let rules =
-        fs::read_to_string(&trial.rules).with_context(|| format!("the rule file {name} cannot be read"))?;
-    RuleSet::parse(&rules).map_err(|error| Misuse(format!("{name}: {error}")))?;
+    let (rules, _) = read(&trial.rules)?.map_err(|error| Misuse(format!("{name}: {error}")))?;
     let instant = |option: &str, text: &str| {
         Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
     };
@@ -57,7 +53,10 @@ pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result
             .unwrap_or(Timestamp::FIRST),
     };
     if let Some(to) = to.filter(|to| *to <= from) {
-        return Err(Misuse(format!("--to {to} is not after {from}, from when on flags are compared")).into());
+        return Err(Misuse(format!(
+            "--to {to} is not after {from}, from when on flags are compared"
+        ))
+        .into());
     }
     let candidate = Candidate { rules, from, to };
     // Draws nothing where the error stream is no terminal.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use redline_domain::rule_file::RuleError;
 use redline_domain::rules::{RuleSet, SourceRules};
 
 use self::activate::Activate;
@@ -78,17 +79,52 @@ pub(crate) async fn run(command: RulesCommand, settings: &Settings) -> anyhow::R
     Ok(Ending::Done)
 }
 
+/// The text of a rule file and what it says, or why it is refused.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Result<(String, RuleSet), RuleError>> {
+    let bytes = fs::read(file).with_context(|| format!("the rule file {} cannot be read", file.display()))?;
+    Ok(text_of(bytes).and_then(|text| RuleSet::parse(&text).map(|set| (text, set))))
+}
+
+/// The bytes as UTF-8 without a byte order mark, which no rule would ever show.
+fn text_of(bytes: Vec<u8>) -> Result<String, RuleError> {
+    let refused = |line, reason| RuleError {
+        line: Some(line),
+        key: String::new(),
+        reason,
+    };
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        let reason = "begins with a byte order mark (EF BB BF); save the file as UTF-8 without it";
+        return Err(refused(1, reason.to_owned()));
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        let reason = "is UTF-16; save the file as UTF-8 without a byte order mark";
+        return Err(refused(1, reason.to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let valid = String::from_utf8_lossy(valid);
+        let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let byte = rest.first().copied().unwrap_or_default();
+        let reason =
+            format!("has in column {column} the byte {byte:02X}, which is no UTF-8; save the file as UTF-8");
+        refused(valid.matches('\n').count() + 1, reason)
+    })
+}
+
+/// A refusal as one JSON object.
+fn refusal(file: &Path, error: &RuleError) -> serde_json::Value {
+    serde_json::json!({
+        "file": file.display().to_string(), "line": error.line, "key": error.key, "reason": error.reason,
+    })
+}
+
 /// Reads a rule file; answers whether it is refused.
 fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
     let name = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("the rule file {name} cannot be read"))?;
     let mut out = std::io::stdout();
-    match RuleSet::parse(&text) {
+    match read(file)? {
         Err(error) if json => {
-            let refused = serde_json::json!({
-                "file": name.to_string(), "line": error.line, "key": error.key, "reason": error.reason,
-            });
-            writeln!(out, "{refused}")?;
+            writeln!(out, "{}", refusal(file, &error))?;
             Ok(true)
         }
         Err(error) => {
@@ -100,7 +136,7 @@ fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
             writeln!(out, "{name}:{line} {key}{}", error.reason)?;
             Ok(true)
         }
-        Ok(set) if json => {
+        Ok((_, set)) if json => {
             let sources: serde_json::Map<String, serde_json::Value> = set
                 .sources()
                 .map(|(source, rules)| (source.to_owned(), rules.hash.clone().into()))
@@ -112,7 +148,7 @@ fn check(file: &Path, json: bool) -> anyhow::Result<bool> {
             )?;
             Ok(false)
         }
-        Ok(set) => {
+        Ok((_, set)) => {
             writeln!(out, "{name} can be used")?;
             for (source, rules) in set.sources() {
                 writeln!(out, "  {source}: {}", summary(rules))?;
@@ -133,4 +169,21 @@ fn summary(rules: &SourceRules) -> String {
         counted(rules.tracked.len(), "tracked column", "tracked columns"),
         counted(rules.rules.len(), "rule of its own", "rules of its own"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_named_with_line_and_column() {
+        let refused = [
+            &b"\xef\xbb\xbf[sources.billing]"[..],
+            b"\xff\xfe[\0",
+            b"[sources.billing]\n# caf\xe9\n",
+        ];
+        let told = refused.map(|bytes| text_of(bytes.to_vec()).unwrap_err().to_string());
+        insta::assert_snapshot!(told.join("\n"));
+        assert_eq!(text_of("# café".into()).unwrap(), "# café");
+    }
 }

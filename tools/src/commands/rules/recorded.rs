@@ -11,11 +11,13 @@ use crate::settings::Settings;
 
 /// The place of a rule set among the others.
 fn state(all: &[RecordedRules], place: usize, now: Timestamp) -> &'static str {
-    let is_later = |rules: &RecordedRules| rules.stands && rules.fact.effective_at <= now;
+    let later = || all.iter().skip(place + 1).filter(|rules| rules.stands);
     match all.get(place) {
         Some(rules) if !rules.stands => "replaced",
+        // Of two at one instant the greater id counts, and it comes later in the list.
+        Some(rules) if later().any(|other| other.fact.effective_at == rules.fact.effective_at) => "shadowed",
         Some(rules) if rules.fact.effective_at > now => "to come",
-        _ if all.iter().skip(place + 1).any(is_later) => "over",
+        _ if later().any(|other| other.fact.effective_at <= now) => "over",
         _ => "in force",
     }
 }
@@ -103,4 +105,35 @@ pub(super) async fn show(
         write!(out, "{text}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use redline_schemas::fact::Fact;
+
+    use super::*;
+
+    #[test]
+    fn of_two_at_one_instant_the_lesser_id_is_shadowed_now_and_later() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let rules = |id: &str, from: &str, stands| {
+            let fact = Fact::rules(id, 0, at(from), "eve", "");
+            let hash = ContentHash::of(fact.canonical().as_bytes());
+            RecordedRules { fact, hash, stands }
+        };
+        let all = [
+            rules("initial", "1900-01-01T00:00:00Z", true),
+            rules("a", "2026-02-01T00:00:00Z", true),
+            rules("b", "2026-02-01T00:00:00Z", true),
+            rules("c", "2026-02-01T00:00:00Z", false),
+            rules("d", "2026-04-01T00:00:00Z", true),
+            rules("e", "2026-04-01T00:00:00Z", true),
+        ];
+        let now = at("2026-03-01T00:00:00Z");
+        let states: Vec<&str> = (0..all.len()).map(|place| state(&all, place, now)).collect();
+        assert_eq!(
+            states,
+            ["over", "shadowed", "in force", "replaced", "shadowed", "to come"]
+        );
+    }
 }
