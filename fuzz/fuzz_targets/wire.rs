@@ -4,14 +4,19 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use redline_schemas::avro::{ORDER_SCHEMA, PAYOUT_SCHEMA, ROW_SCHEMA, WriterSchema, encode_event, split_frame};
+use redline_schemas::avro::{FACT_SCHEMA, ORDER_SCHEMA, PAYOUT_SCHEMA, ROW_SCHEMA, WriterSchema, encode_event, split_frame};
 use redline_schemas::{Event, EventKind};
 
 static WRITERS: LazyLock<Vec<WriterSchema>> = LazyLock::new(|| {
-    [(EventKind::Row, ROW_SCHEMA), (EventKind::Payout, PAYOUT_SCHEMA), (EventKind::Order, ORDER_SCHEMA)]
-        .into_iter()
-        .map(|(kind, schema)| WriterSchema::new(1, kind, schema).expect("a compiled-in schema"))
-        .collect()
+    [
+        (EventKind::Row, ROW_SCHEMA),
+        (EventKind::Payout, PAYOUT_SCHEMA),
+        (EventKind::Order, ORDER_SCHEMA),
+        (EventKind::Fact, FACT_SCHEMA),
+    ]
+    .into_iter()
+    .map(|(kind, schema)| WriterSchema::new(1, kind, schema).expect("a compiled-in schema"))
+    .collect()
 });
 
 fuzz_target!(|value: &[u8]| {

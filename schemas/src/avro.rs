@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::check::FieldError;
 use crate::event::{Event, EventKind};
+use crate::fact::Fact;
 
 /// Bytes before the Avro datum: a zero and four bytes of schema id, big-endian.
 pub const FRAME_BYTES: usize = 5;
@@ -202,7 +203,12 @@ impl WriterSchema {
             EventKind::Row => Event::Row(self.read(datum)?),
             EventKind::Payout => Event::Payout(self.read(datum)?),
             EventKind::Order => Event::Order(self.read(datum)?),
-            EventKind::Fact => Event::Fact(self.read(datum)?),
+            EventKind::Fact => {
+                let mut fact: Box<Fact> = self.read(datum)?;
+                // Both have one canonical form.
+                fact.values = fact.values.filter(|values| !values.is_empty());
+                Event::Fact(fact)
+            }
         };
         event.check()?;
         Ok(event)

@@ -162,7 +162,9 @@ impl Fact {
             text: fields.optional_text("text")?,
             table: fields.optional_text("table")?,
             key: fields.optional_text("key")?,
-            values: fields.optional_columns("values")?,
+            values: fields
+                .optional_columns("values")?
+                .filter(|values| !values.is_empty()),
             valid_from: fields.optional_time("valid_from")?,
             valid_until: fields.optional_time("valid_until")?,
             source: fields.optional_text("source")?,

@@ -303,8 +303,17 @@ fn a_flag_and_a_fact_survive_their_schemas() {
     assert_eq!(decode(EventKind::Fact, &bytes), Ok(event.clone()));
     assert_eq!(
         Event::from_canonical(EventKind::Fact, &event.canonical(), None),
-        Ok(event)
+        Ok(event.clone())
     );
+
+    // No values and empty values are the same fact.
+    let Event::Fact(mut empty) = event else {
+        unreachable!("it is a fact")
+    };
+    empty.values = Some([].into());
+    let bytes = avro::encode_event(1, &Event::Fact(empty.clone())).expect("it encodes");
+    empty.values = None;
+    assert_eq!(decode(EventKind::Fact, &bytes), Ok(Event::Fact(empty)));
 }
 
 proptest! {
