@@ -114,24 +114,23 @@ impl Deriver {
             self.counted = Some(Instant::now());
         }
         let (entities, state_keys) = dirty::any(&mut connection).await?;
-        if entities {
-            self.entities(&mut connection).await?;
-        } else if state_keys {
-            self.state_key(&mut connection).await?;
-        }
+        // What others have taken is not waited for in haste.
+        let some = entities && self.entities(&mut connection).await?
+            || state_keys && self.state_key(&mut connection).await?;
         self.was_disturbed = false;
         self.connection = Some(connection);
-        Ok(entities || state_keys)
+        Ok(some)
     }
 
-    /// Derives some marked entities again.
-    async fn entities(&mut self, connection: &mut PgConnection) -> Result<(), RecordError> {
+    /// Derives some marked entities again; answers whether there were any to be had.
+    async fn entities(&mut self, connection: &mut PgConnection) -> Result<bool, RecordError> {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         facts::hold(&mut transaction).await?;
         let marked = dirty::take_entities(&mut transaction, AT_ONCE).await?;
         if marked.is_empty() {
             // Others have taken them all. Facts are not held any longer than needed.
-            return Ok(transaction.rollback().await.map_err(StoreError::from)?);
+            transaction.rollback().await.map_err(StoreError::from)?;
+            return Ok(false);
         }
         self.facts.refresh(&mut transaction).await?;
         let numbers: Vec<i64> = marked.iter().map(|(entity, _)| *entity).collect();
@@ -150,15 +149,16 @@ impl Deriver {
         dirty::clean_entities(&mut transaction, &numbers).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.metrics.derived(numbers.len());
-        Ok(())
+        Ok(true)
     }
 
-    /// Finds what a marked state key comes to.
-    async fn state_key(&mut self, connection: &mut PgConnection) -> Result<(), RecordError> {
+    /// Finds what a marked state key comes to; answers whether there was one to be had.
+    async fn state_key(&mut self, connection: &mut PgConnection) -> Result<bool, RecordError> {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         facts::hold(&mut transaction).await?;
         let Some(state_key) = dirty::take_state_key(&mut transaction).await? else {
-            return Ok(transaction.rollback().await.map_err(StoreError::from)?);
+            transaction.rollback().await.map_err(StoreError::from)?;
+            return Ok(false);
         };
         let contributed = contributions::load(&mut transaction, &state_key).await?;
         let recorded = flags::load_of_state(&mut transaction, &state_key).await?;
@@ -166,7 +166,8 @@ impl Deriver {
         let messages = flag_messages(&self.destinations, revisions.iter().map(|(_, flag)| flag))?;
         record_state(&mut transaction, &state_key, &revisions, &messages).await?;
         dirty::clean_state_key(&mut transaction, &state_key).await?;
-        Ok(transaction.commit().await.map_err(StoreError::from)?)
+        transaction.commit().await.map_err(StoreError::from)?;
+        Ok(true)
     }
 }
 

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressStyle};
 use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
 use redline_producer::sources::files::{self, Summary};
 
-use super::counted;
+use super::{counted, spinner};
 use crate::Misuse;
 use crate::settings::Settings;
 
@@ -22,9 +21,7 @@ pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: 
     let mapping = settings.collect.get(source).cloned().unwrap_or_default();
     let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
     let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
-    // Draws nothing where the error stream is no terminal.
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let bar = spinner()?;
     let summary = files::collect(file, source, &mapping, &publisher, &encoder, |progress| {
         bar.set_message(format!(
             "{} lines read, {} rows accepted, {} refused",

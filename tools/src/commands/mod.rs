@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 pub(crate) mod approvals;
 pub(crate) mod bench;
 pub(crate) mod collect;
@@ -22,4 +24,11 @@ pub(crate) mod work;
 fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, many: &str) -> String {
     let things = if count == N::from(1) { one } else { many };
     format!("{count} {things}")
+}
+
+/// Shows that long work goes on; draws nothing where the error stream is no terminal.
+fn spinner() -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    Ok(bar)
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use redline_consumer::cluster::{Cluster, ClusterError};
 use redline_producer::Tally;
 use redline_producer::encode::Encoder;
@@ -13,7 +12,7 @@ use redline_schemas::fact::Fact;
 use redline_store::quiet;
 use redline_store::sqlx::PgPool;
 
-use super::counted;
+use super::{counted, spinner};
 use crate::settings::Settings;
 
 /// How long recording may make no progress.
@@ -38,7 +37,7 @@ pub(super) fn said_by(given: Option<&str>, command: &str) -> String {
 /// moment ago would not be seen: its version would be given again, and of the two the greater hash would stand.
 pub(super) async fn until_recorded(settings: &Settings, pool: &PgPool) -> anyhow::Result<()> {
     let cluster = Cluster::new(&settings.kafka)?;
-    let bar = bar()?;
+    let bar = spinner()?;
     let (mut least, mut since) = (i64::MAX, Instant::now());
     loop {
         let behind = match behind(&settings.topics.facts, &cluster, pool).await {
@@ -95,7 +94,7 @@ async fn behind(topic: &str, cluster: &Cluster, pool: &PgPool) -> anyhow::Result
 pub(super) async fn send(settings: &Settings, facts: Vec<(u64, Fact)>) -> anyhow::Result<Tally> {
     let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
     let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
-    let (bar, all) = (bar()?, facts.len());
+    let (bar, all) = (spinner()?, facts.len());
     let tally = facts::publish(facts, &publisher, &encoder, |acknowledged| {
         bar.set_message(format!("{acknowledged} of {all} facts are in Kafka"));
         bar.tick();
@@ -103,11 +102,4 @@ pub(super) async fn send(settings: &Settings, facts: Vec<(u64, Fact)>) -> anyhow
     .await;
     bar.finish_and_clear();
     Ok(tally?)
-}
-
-/// Draws nothing where the error stream is no terminal.
-fn bar() -> anyhow::Result<ProgressBar> {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
-    Ok(bar)
 }

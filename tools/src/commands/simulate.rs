@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use redline_domain::rules::RuleSet;
 use redline_producer::encode::{Encoder, encode};
 use redline_producer::publisher::{Delivery, Outgoing, Publisher};
@@ -17,7 +17,7 @@ use redline_simulator::{
 };
 use redline_store::{findings, read_only_connection};
 
-use super::counted;
+use super::{counted, spinner};
 use crate::settings::Settings;
 use crate::{Ending, Misuse, found};
 
@@ -105,8 +105,7 @@ pub(crate) async fn run(arguments: Simulate, settings: &Settings) -> anyhow::Res
 }
 
 async fn simulate(settings: &Settings, sheet: &Sheet, folder: &Path) -> anyhow::Result<()> {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let bar = spinner()?;
     bar.set_message("making the sheet");
     bar.enable_steady_tick(Duration::from_millis(100));
     let simulation = Simulation::new(SimulationSettings {

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use redline_consumer::backtest::{Candidate, Compared, Comparison, Example, Group, backtest};
 use redline_schemas::Timestamp;
 use redline_store::{facts, read_only_connection};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::read;
 use crate::Misuse;
-use crate::commands::counted;
+use crate::commands::{counted, spinner};
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -59,9 +58,7 @@ pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result
         .into());
     }
     let candidate = Candidate { rules, from, to };
-    // Draws nothing where the error stream is no terminal.
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let bar = spinner()?;
     let comparison = backtest(&mut connection, &candidate, |rows| {
         bar.set_message(format!("{rows} rows judged"));
         bar.tick();
