@@ -6,6 +6,7 @@ use sqlx::{Connection, PgConnection, Row};
 
 use crate::dirty::{self, Dirty};
 use crate::error::StoreError;
+use crate::positions::KafkaPartition;
 
 /// What is recorded and what is still to be done, as of one instant.
 #[derive(Clone, Debug)]
@@ -16,6 +17,15 @@ pub struct State {
     pub dirty: Dirty,
     /// Messages that wait for the relay.
     pub outbox: i64,
+}
+
+impl State {
+    /// How many offsets of a partition, as Kafka had it before, are not recorded.
+    pub fn behind(&self, kafka: &KafkaPartition) -> i64 {
+        let partition = (kafka.topic.clone(), kafka.partition);
+        let next = self.positions.get(&partition).copied();
+        (kafka.log_end - next.unwrap_or(kafka.log_start)).max(0)
+    }
 }
 
 /// Reads it all as of one instant.

@@ -3,7 +3,7 @@
 
 use redline_schemas::{Event, EventKind};
 use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
-use redline_tests::{Plan, checker};
+use redline_tests::{Plan, checker, rows};
 
 use crate::{REST, Result, end};
 
@@ -58,8 +58,7 @@ fn read(message: &Message) -> Event {
         Message::Event(_) => EventKind::Row,
         Message::Fact(_) => EventKind::Fact,
     };
-    let text = message.json().to_string();
-    Event::from_json(kind, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    rows::event(kind, &message.json())
 }
 
 /// Lets a sheet take a way, holds what is found against the truth, and answers it.

@@ -2,7 +2,7 @@
 
 use redline_schemas::{Event, EventKind};
 use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
-use redline_tests::{Installation, Plan, Process, checker, until};
+use redline_tests::{Installation, Plan, Process, checker, rows, until};
 
 use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::turns::beside_another;
@@ -21,8 +21,7 @@ fn read(message: &Message) -> Event {
         Message::Event(_) => EventKind::Row,
         Message::Fact(_) => EventKind::Fact,
     };
-    let text = message.json().to_string();
-    Event::from_json(kind, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    rows::event(kind, &message.json())
 }
 
 async fn make(name: &str, simulation: &Simulation) -> Installation {

@@ -18,8 +18,7 @@ USD = { medium = "100", high = "1000" }
 "#;
 
 fn fact(json: &Value) -> Event {
-    let text = json.to_string();
-    Event::from_json(EventKind::Fact, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    rows::event(EventKind::Fact, json)
 }
 
 /// Allows the change of a billing row to this quantity, a day before it is made.

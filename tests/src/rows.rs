@@ -27,6 +27,14 @@ pub fn billing(row_id: &str, version: i64, quantity: i64) -> Value {
 /// # Panics
 /// When it is no row.
 pub fn row(json: &Value) -> Event {
+    event(EventKind::Row, json)
+}
+
+/// Reads an event or a fact as the door does.
+///
+/// # Panics
+/// When it is none of this kind.
+pub fn event(kind: EventKind, json: &Value) -> Event {
     let text = json.to_string();
-    Event::from_json(EventKind::Row, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    Event::from_json(kind, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }

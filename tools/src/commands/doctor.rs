@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use redline_consumer::cluster::Cluster;
 use redline_schemas::EventKind;
 use redline_store::StoreError;
+use redline_store::positions::KafkaPartition;
 use redline_store::quiet::{self, State};
 
 use super::counted;
@@ -44,42 +45,30 @@ pub(crate) async fn quiet(settings: &Settings, wait: Duration, json: bool) -> an
     Ok(!unsettled.is_empty())
 }
 
-/// A partition with the bounds of its log.
-struct LogEnd {
-    topic: String,
-    partition: i32,
-    start: i64,
-    end: i64,
-}
-
-async fn log_ends(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Vec<LogEnd>> {
+async fn log_ends(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Vec<KafkaPartition>> {
     let mut ends = Vec::new();
     for kind in EventKind::ALL {
         let topic = settings.topics.of(kind);
         for partition in 0..cluster.partitions(topic).await? {
-            let kafka = cluster.describe(topic, partition).await?;
-            ends.push(LogEnd {
-                topic: kafka.topic,
-                partition,
-                start: kafka.log_start,
-                end: kafka.log_end,
-            });
+            ends.push(cluster.describe(topic, partition).await?);
         }
     }
     Ok(ends)
 }
 
 /// What is not settled, one sentence each.
-fn unsettled(ends: &[LogEnd], state: &State) -> Vec<String> {
+fn unsettled(ends: &[KafkaPartition], state: &State) -> Vec<String> {
     let mut lines = Vec::new();
     for log in ends {
-        let position = state.positions.get(&(log.topic.clone(), log.partition)).copied();
-        let next = position.unwrap_or(log.start);
-        if next < log.end {
-            let behind = counted(log.end - next, "offset is", "offsets are");
+        let behind = state.behind(log);
+        if behind > 0 {
+            let offsets = counted(behind, "offset is", "offsets are");
             lines.push(format!(
-                "{behind} to be recorded in partition {} of {} (it stands at {next} of {})",
-                log.partition, log.topic, log.end
+                "{offsets} to be recorded in partition {} of {} (it stands at {} of {})",
+                log.partition,
+                log.topic,
+                log.log_end - behind,
+                log.log_end
             ));
         }
     }

@@ -83,11 +83,7 @@ async fn behind(topic: &str, cluster: &Cluster, pool: &PgPool) -> anyhow::Result
         logs.push(cluster.describe(topic, partition).await?);
     }
     let state = quiet::state(&mut *pool.acquire().await?).await?;
-    let behind = logs.into_iter().map(|log| {
-        let position = state.positions.get(&(log.topic, log.partition)).copied();
-        (log.log_end - position.unwrap_or(log.log_start)).max(0)
-    });
-    Ok(behind.sum())
+    Ok(logs.iter().map(|log| state.behind(log)).sum())
 }
 
 /// Publishes facts, each with its line, and waits until Kafka has acknowledged them.
