@@ -104,6 +104,8 @@ impl ConfluentRegistry {
     pub fn new(url: &str, timeout: Duration) -> Result<Self, RegistryError> {
         let url = url.trim_end_matches('/').to_owned();
         check_address(&url)?;
+        // The process's choice of cryptography, once; whoever chose before keeps theirs.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = SrSettings::new_builder(url.clone());
         let settings = builder
             .set_timeout(timeout)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::http;
 use crate::process::Process;
 
 /// What the door answers.
@@ -39,10 +40,7 @@ impl Door {
             process,
             address: format!("http://{address}"),
             key,
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .expect("an HTTP client"),
+            client: http::client(),
         }
     }
 

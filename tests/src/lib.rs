@@ -16,6 +16,7 @@
 pub mod checker;
 mod database;
 mod door;
+mod http;
 mod installation;
 mod kafka;
 mod process;

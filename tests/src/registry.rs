@@ -1,5 +1,6 @@
 //! The registry's own API, as an operator or a foreign client would use it.
 
+use crate::http;
 use serde_json::{Value, json};
 
 /// A registry.
@@ -14,10 +15,7 @@ impl Registry {
     pub fn new(url: &str) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .expect("an HTTP client"),
+            client: http::client(),
         }
     }
 
