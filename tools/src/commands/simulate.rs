@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use redline_domain::rules::RuleSet;
 use redline_producer::encode::{Encoder, encode};
 use redline_producer::publisher::{Delivery, Outgoing, Publisher};
+use redline_producer::traces;
 use redline_schemas::{Event, EventKind, Timestamp};
 use redline_simulator::{
     FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings, Truth, compare,
@@ -183,12 +184,14 @@ async fn publish(
         When::Last => FactsArrive::Last,
         When::Mixed => FactsArrive::Mixed(sheet.seed),
     };
+    let sending = [EventKind::Row, EventKind::Fact].map(|kind| traces::sending(encoder.topic(kind)));
+    let headers = sending.each_ref().map(traces::headers);
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(IN_FLIGHT);
     let mut count = 0;
     for message in simulation.arrival(order, facts) {
-        let kind = match &message {
-            Message::Event(_) => EventKind::Row,
-            Message::Fact(_) => EventKind::Fact,
+        let (kind, headers) = match &message {
+            Message::Event(_) => (EventKind::Row, &headers[0]),
+            Message::Fact(_) => (EventKind::Fact, &headers[1]),
         };
         let text = message.json().to_string();
         let event = Event::from_json(kind, &text).with_context(|| text.clone())?;
@@ -198,7 +201,7 @@ async fn publish(
             topic,
             key: Some(record.key.as_bytes()),
             value: Some(&record.value),
-            headers: &[],
+            headers,
         };
         let partitions = publisher.partitions(topic).await?;
         deliveries.push(publisher.enqueue_when_free(outgoing, partitions).await?);
