@@ -205,6 +205,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.ingest.check().map_err(anyhow::Error::msg)?;
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         redline_store::options(self.database.url(), "settings").context("database.url")?;
@@ -323,6 +324,10 @@ mod tests {
             ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "database.url: "),
             ("[registry]\nurl = \"nowhere\"", "registry.url "),
             ("[migrate]\npartitions = 0", "migrate.partitions is 0"),
+            (
+                "[ingest]\nevents_burst = 4000000000",
+                "ingest.events_burst is 4000000000; 1 to",
+            ),
             ("[console]\nconnections = 0", "console.connections is 0; 1 to"),
         ] {
             let error = format!("{:#}", load(text).unwrap().check().unwrap_err());
