@@ -72,7 +72,10 @@ async fn a_foreign_producers_trace_goes_on_and_malformed_ones_are_ignored() {
         .collect();
     assert!(parents.contains(&relayed.traceparent()), "{parents:?}");
     assert!(parents.iter().all(|parent| parent.contains(TRACE)), "{parents:?}");
-    assert!(parents.len() < flags.len(), "those of the other records are in no trace");
+    assert!(
+        parents.len() < flags.len(),
+        "those of the other records are in no trace"
+    );
     redline.stop(others).await;
     redline.remove().await;
     let batches = receiver

@@ -101,6 +101,11 @@ impl DatabaseSettings {
         self.url.expose_secret()
     }
 
+    /// The database at this address.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.into() }
+    }
+
     /// The same server and user with another database; none when the address names none.
     pub(crate) fn with_database(&self, name: &str) -> Option<Self> {
         let url = self.url();
@@ -208,6 +213,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.ingest.check().map_err(anyhow::Error::msg)?;
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         self.traces.check().map_err(anyhow::Error::msg)?;
@@ -332,6 +338,10 @@ mod tests {
             ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "database.url: "),
             ("[registry]\nurl = \"nowhere\"", "registry.url "),
             ("[migrate]\npartitions = 0", "migrate.partitions is 0"),
+            (
+                "[ingest]\nevents_burst = 4000000000",
+                "ingest.events_burst is 4000000000; 1 to",
+            ),
             ("[traces]\nendpoint = \"hunter2:4317\"", "traces.endpoint "),
             ("[traces]\nsample_ratio = 2", "traces.sample_ratio is 2; 0 to 1"),
             ("[console]\nconnections = 0", "console.connections is 0; 1 to"),
