@@ -9,3 +9,21 @@ pub(crate) fn client() -> reqwest::Client {
         .build()
         .expect("an HTTP client")
 }
+
+/// What an address answers as JSON; null when it is no JSON.
+///
+/// # Panics
+/// When nobody answers.
+pub async fn get_json(url: &str) -> serde_json::Value {
+    let answer = client().get(url).send().await.expect("somebody answers");
+    answer.json().await.unwrap_or_default()
+}
+
+/// What an address answers as text.
+///
+/// # Panics
+/// When nobody answers.
+pub async fn get_text(url: &str) -> String {
+    let answer = client().get(url).send().await.expect("somebody answers");
+    answer.text().await.expect("the answer is text")
+}

@@ -29,6 +29,7 @@ mod settings;
 mod wait;
 
 pub use door::{Answer, Door};
+pub use http::{get_json, get_text};
 pub use installation::{Installation, Plan};
 pub use kafka::{Kafka, Raw, Read};
 pub use process::{Ended, Process};

@@ -2,8 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
+mod jaeger;
+mod logs;
 mod receiver;
 mod sampling;
+mod silence;
 mod stopping;
 mod way;
 

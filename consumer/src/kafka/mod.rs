@@ -123,6 +123,8 @@ pub struct Poller {
     paused: bool,
     /// Whether partitions were opened or closed since the client was last told.
     to_be_read_changed: bool,
+    /// How many partitions are read, as it was said.
+    told_reading: Option<usize>,
 }
 
 impl Poller {
@@ -156,6 +158,7 @@ impl Poller {
             building,
             paused: false,
             to_be_read_changed: false,
+            told_reading: None,
         })
     }
 
