@@ -35,7 +35,7 @@ use self::problem::{Kind, Problem};
 use self::taken::Taken;
 
 pub use self::outside::Services;
-pub use self::server::{BoundDoor, ServeError, bind, serve};
+pub use self::server::{BoundDoor, ServeError, bind};
 pub use self::settings::IngestSettings;
 
 /// What all requests share.

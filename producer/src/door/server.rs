@@ -79,22 +79,6 @@ pub async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     })
 }
 
-/// Takes the address and serves until told to stop; see [`BoundDoor::serve`].
-///
-/// # Errors
-/// See [`ServeError`].
-pub async fn serve<R: SchemaRegistry + Send + Sync + 'static>(
-    settings: IngestSettings,
-    services: Services<R>,
-    registry: prometheus::Registry,
-    others: Router,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    let door = bind(settings, services, registry, others).await?;
-    tracing::info!(address = %door.address(), "the door is open");
-    door.serve(shutdown).await
-}
-
 impl BoundDoor {
     /// Where the door listens.
     pub fn address(&self) -> SocketAddr {

@@ -17,6 +17,7 @@ pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod rules;
 mod saying;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod work;
 

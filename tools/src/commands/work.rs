@@ -12,9 +12,7 @@ use crate::settings::Settings;
 
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
-    let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
-        .map_err(anyhow::Error::msg)?;
+    let marks = redis_marks(&settings)?;
     let metrics = prometheus::Registry::new();
     if let Some(address) = settings.work.metrics_listen {
         let listener = TcpListener::bind(address)
@@ -28,15 +26,31 @@ pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::
             stop.clone(),
         ));
     }
-    let worker = Worker {
+    let registry = settings.registry.client()?;
+    worker(&settings, registry, marks, metrics).run(stop).await?;
+    Ok(())
+}
+
+/// A worker of these settings.
+pub(crate) fn worker<R, M>(
+    settings: &Settings,
+    registry: R,
+    marks: M,
+    metrics: prometheus::Registry,
+) -> Worker<R, M> {
+    Worker {
         kafka: settings.kafka.clone(),
         topics: settings.topics.clone(),
         database_url: settings.database.url().to_owned(),
-        registry: settings.registry.client()?,
+        registry,
         marks,
-        settings: settings.work,
+        settings: settings.work.clone(),
         metrics,
-    };
-    worker.run(stop).await?;
-    Ok(())
+    }
+}
+
+/// Marks in Redis.
+pub(crate) fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMarks> {
+    let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
+    RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime).map_err(anyhow::Error::msg)
 }
