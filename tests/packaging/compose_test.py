@@ -54,15 +54,40 @@ class Compose(unittest.TestCase):
         # Our own are those that the Dockerfile here makes.
         cls.roles = {name: service for name, service in cls.services.items() if "build" in service}
 
-    def each(self, services=None):
-        for name, service in (services or self.services).items():
-            with self.subTest(service=name):
-                yield name, service
-
     def test_everything_of_the_system_is_there(self):
         self.assertEqual(set(self.roles), {"migrate", "ingest", "work", "relay"})
         others = set(self.services) - set(self.roles)
         self.assertEqual(others, {"kafka", "registry", "postgres", "redis", "prometheus", "grafana", "jaeger"})
+
+    def test_kafkas_own_image_takes_the_settings(self):
+        """What the image's entry point runs: it turns the variables into settings and formats the storage by them."""
+        environment = self.services["kafka"]["environment"]
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for name in ("default", "mounted", "final"):
+                (folder / name).mkdir()
+            for name in ("server.properties", "log4j2.yaml", "tools-log4j2.yaml"):
+                (folder / "default" / name).touch()
+            told = subprocess.run(
+                [
+                    *("java", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", f"{tools.kafka()}/*"),
+                    *("kafka.docker.KafkaDockerWrapper", "setup", "--default-configs-dir", "default"),
+                    *("--mounted-configs-dir", "mounted", "--final-configs-dir", "final"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**environment, "PATH": os.environ["PATH"], "KAFKA_LOG_DIRS": str(folder / "data")},
+                check=False,
+                text=True,
+            )
+            self.assertEqual(told.returncode, 0, told.stdout)
+            self.assertTrue((folder / "data/meta.properties").is_file(), told.stdout)
+            settings = (folder / "final/server.properties").read_text()
+        # One broker: without these the relay's transactions find no coordinator.
+        self.assertIn("transaction.state.log.replication.factor=1", settings)
+        self.assertIn("transaction.state.log.min.isr=1", settings)
 
     def test_without_a_password_nothing_starts_and_the_missing_one_is_named(self):
         self.assertGreaterEqual(len(passwords()), 6)
@@ -77,54 +102,60 @@ class Compose(unittest.TestCase):
         self.assertEqual(read, set(example()))
 
     def test_images_are_pinned_to_a_version(self):
-        for _, service in self.each():
-            if "build" not in service:
-                # Redline's own tag says which tree it was built from.
-                self.assertRegex(service["image"], r"^[a-z0-9./-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9.]+)?$")
+        for name, service in self.services.items():
+            with self.subTest(service=name):
+                if "build" not in service:
+                    # Redline's own tag says which tree it was built from.
+                    self.assertRegex(service["image"], r"^[a-z0-9./-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9.]+)?$")
 
     def test_ports_are_published_to_this_machine_only(self):
         published = 0
-        for _, service in self.each():
-            for port in service.get("ports", []):
-                published += 1
-                self.assertEqual(port.get("host_ip"), "127.0.0.1", port)
+        for name, service in self.services.items():
+            with self.subTest(service=name):
+                for port in service.get("ports", []):
+                    published += 1
+                    self.assertEqual(port.get("host_ip"), "127.0.0.1", port)
         self.assertGreaterEqual(published, 9)
 
     def test_services_tell_their_health_start_again_and_are_bounded(self):
-        for name, service in self.each():
-            self.assertIn("memory", service["deploy"]["resources"]["limits"])
-            self.assertIn("cpus", service["deploy"]["resources"]["limits"])
-            self.assertEqual(service["logging"]["driver"], "local")
-            self.assertIn("no-new-privileges:true", service["security_opt"])
-            if name in ONE_SHOT:
-                self.assertEqual(service["restart"], "on-failure:3")
-            else:
-                self.assertIn("test", service["healthcheck"])
-                self.assertEqual(service["restart"], "unless-stopped")
+        for name, service in self.services.items():
+            with self.subTest(service=name):
+                self.assertIn("memory", service["deploy"]["resources"]["limits"])
+                self.assertIn("cpus", service["deploy"]["resources"]["limits"])
+                self.assertEqual(service["logging"]["driver"], "local")
+                self.assertIn("no-new-privileges:true", service["security_opt"])
+                if name in ONE_SHOT:
+                    self.assertEqual(service["restart"], "on-failure:3")
+                else:
+                    self.assertIn("test", service["healthcheck"])
+                    self.assertEqual(service["restart"], "unless-stopped")
 
     def test_roles_wait_for_the_migration_and_for_what_they_need(self):
-        for name, service in self.each(self.roles):
-            conditions = {other: what["condition"] for other, what in service["depends_on"].items()}
-            needed = dict.fromkeys(("kafka", "registry", "postgres"), "service_healthy")
-            if name not in ONE_SHOT:
-                needed["migrate"] = "service_completed_successfully"
-            # Not for Redis: it saves work and decides nothing.
-            self.assertEqual(conditions, needed)
+        for name, service in self.roles.items():
+            with self.subTest(service=name):
+                conditions = {other: what["condition"] for other, what in service["depends_on"].items()}
+                needed = dict.fromkeys(("kafka", "registry", "postgres"), "service_healthy")
+                if name not in ONE_SHOT:
+                    needed["migrate"] = "service_completed_successfully"
+                # Not for Redis: it saves work and decides nothing.
+                self.assertEqual(conditions, needed)
 
     def test_roles_can_write_nowhere_and_have_no_rights(self):
-        for _, service in self.each(self.roles):
-            self.assertTrue(service["read_only"])
-            self.assertEqual(service["cap_drop"], ["ALL"])
-            self.assertNotIn("user", service)  # the image's own, which is not root
+        for name, service in self.roles.items():
+            with self.subTest(service=name):
+                self.assertTrue(service["read_only"])
+                self.assertEqual(service["cap_drop"], ["ALL"])
+                self.assertNotIn("user", service)  # the image's own, which is not root
 
     def test_what_is_mounted_is_there(self):
         mounted = 0
-        for _, service in self.each():
-            for volume in service.get("volumes", []):
-                if volume["type"] == "bind":
-                    mounted += 1
-                    self.assertTrue(Path(volume["source"]).exists(), f"{volume['source']} is not there")
-                    self.assertTrue(volume["read_only"], volume)
+        for name, service in self.services.items():
+            with self.subTest(service=name):
+                for volume in service.get("volumes", []):
+                    if volume["type"] == "bind":
+                        mounted += 1
+                        self.assertTrue(Path(volume["source"]).exists(), f"{volume['source']} is not there")
+                        self.assertTrue(volume["read_only"], volume)
         self.assertGreaterEqual(mounted, 5)
 
     def test_health_is_asked_where_the_role_listens(self):
@@ -152,19 +183,20 @@ class Compose(unittest.TestCase):
 
     def test_variables_of_the_roles_are_settings_that_the_binary_knows(self):
         documented = (ROOT / "configs/redline.toml").read_text()
-        for name, service in self.each(self.roles):
-            environment = service["environment"]
-            for variable in environment:
-                if variable.startswith("REDLINE_"):
-                    # With a single underscore it would be ignored.
-                    self.assertIn("__", variable)
-                else:
-                    self.assertIn(variable, documented)
-            told = settings_read(environment)
-            self.assertEqual(told.returncode, 0, f"{name}: {told.stderr}")
-            # And it would tell.
-            told = settings_read({**environment, "REDLINE_WORK__NO_SUCH": "1"})
-            self.assertEqual(told.returncode, 2, told.stderr)
+        for name, service in self.roles.items():
+            with self.subTest(service=name):
+                environment = service["environment"]
+                for variable in environment:
+                    if variable.startswith("REDLINE_"):
+                        # With a single underscore it would be ignored.
+                        self.assertIn("__", variable)
+                    else:
+                        self.assertTrue(variable in documented, f"configs/redline.toml does not tell of {variable}")
+                told = settings_read(environment)
+                self.assertEqual(told.returncode, 0, f"{name}: {told.stderr}")
+                # And it would tell.
+                told = settings_read({**environment, "REDLINE_WORK__NO_SUCH": "1"})
+                self.assertEqual(told.returncode, 2, told.stderr)
 
 
 def settings_read(environment):

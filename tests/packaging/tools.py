@@ -20,6 +20,7 @@ sys.path.insert(0, str(HERE.parent / "services"))
 
 import fetch
 import guard
+import kafka as kafka_service
 from processes import Failure, run_to_end
 
 COMPOSE = "github.com/docker/compose/v2@v2.40.3"
@@ -98,6 +99,14 @@ async def fill_hadolint(folder, log):
         log=log,
         env=fetch.environment(log.parent),
     )
+
+
+@functools.cache
+def kafka():
+    """The folder of Kafka's programs."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        raise unittest.SkipTest("Java or Maven is not here, to run Kafka with")
+    return fetched(kafka_service.package())
 
 
 def fetched(package):
