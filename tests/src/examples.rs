@@ -87,10 +87,7 @@ impl Running {
             .folder()
             .join(format!("example-{}.log", uuid::Uuid::new_v4().simple()));
         let file = File::create(&log).expect("a log file can be made");
-        let child = command
-            .stderr(file)
-            .spawn()
-            .expect("an example can be started");
+        let child = command.stderr(file).spawn().expect("an example can be started");
         Self { child, log }
     }
 
