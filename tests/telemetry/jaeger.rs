@@ -4,7 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use redline_tests::rows::billing;
-use redline_tests::{Plan, until};
+use redline_tests::{Plan, http_client, until};
 use serde_json::Value;
 
 use crate::{REST, all_roles, end, traced};
@@ -15,7 +15,8 @@ fn variable(name: &str) -> String {
 
 async fn get(path: &str) -> Value {
     let url = format!("{}{path}", variable("REDLINE_TEST_JAEGER"));
-    redline_tests::get_json(&url).await
+    let answer = http_client().get(url).send().await.expect("Jaeger answers");
+    answer.json().await.expect("Jaeger answers JSON")
 }
 
 /// The spans of the first trace of an answer.

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use redline_tests::rows::{billing, row};
-use redline_tests::{Door, Installation, Plan, Process, Raw};
+use redline_tests::{Door, Installation, Plan, Process, Raw, http_client};
 use serde_json::json;
 
 use crate::receiver::Receiver;
@@ -48,7 +48,9 @@ fn with_password(address: &str, user: &str, password: &str) -> String {
 
 /// Everything that a process says of itself beside its log.
 async fn metrics(address: &str) -> String {
-    redline_tests::get_text(&format!("{address}/metrics")).await
+    let answer = http_client().get(format!("{address}/metrics")).send().await;
+    let answer = answer.expect("the process answers");
+    answer.text().await.expect("metrics are text")
 }
 
 /// Lines of a log; what else a command writes is its answer to whoever asked it.
