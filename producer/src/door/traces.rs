@@ -91,3 +91,35 @@ pub(crate) fn headers(sending: &Span, sender: &HeaderMap) -> Headers {
         .filter_map(|(name, value)| Some((name.to_owned(), Some(value?.as_bytes().to_vec()))))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed_on(parent: &str, state: &str) -> Headers {
+        let mut sender = HeaderMap::new();
+        sender.insert(PARENT, parent.parse().unwrap());
+        sender.insert(STATE, state.parse().unwrap());
+        headers(&Span::none(), &sender)
+    }
+
+    #[test]
+    fn without_traces_of_our_own_the_senders_context_is_handed_on_as_it_is() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        let both = [(PARENT, parent), (STATE, "vendor=1")];
+        let both = both.map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec())));
+        assert_eq!(handed_on(parent, "vendor=1"), both);
+        assert_eq!(handed_on(parent, &"x".repeat(513)), both[..1]);
+    }
+
+    #[test]
+    fn a_context_of_another_form_is_not_handed_on() {
+        for parent in [
+            "",
+            "00-1-2-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-xx",
+        ] {
+            assert_eq!(handed_on(parent, "vendor=1"), []);
+        }
+    }
+}
