@@ -14,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    approvals, bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules,
-    serve, simulate, work,
+    approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
+    rules, serve, simulate, work,
 };
 use crate::settings::Settings;
 
@@ -37,6 +37,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// See it work: everything in one process, nothing to install, and a sheet with findings to be found.
+    #[command(after_help = "Example: redline demo --once")]
+    Demo(demo::Demo),
     /// Make or update topics, schemas, database and first rules.
     #[command(after_help = "Example: redline migrate")]
     Migrate,
@@ -270,6 +273,7 @@ fn is_without_postgres(error: &anyhow::Error) -> bool {
 
 async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
     match command {
+        Command::Demo(arguments) => return demo::run(arguments, settings, told_to_stop()?).await,
         Command::Migrate => migrate::run(&settings).await?,
         Command::Serve => serve::run(&settings, told_to_stop()?).await?,
         Command::Ingest => ingest::run(&settings, told_to_stop()?).await?,
