@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use redline_producer::kafka::{KafkaSettings, partition_count};
+use rdkafka::producer::{Producer as _, ThreadedProducer};
+use redline_producer::kafka::{Asking, Callbacks, KafkaSettings, create, partition_count};
 use redline_store::positions::KafkaPartition;
 
 use crate::incarnation::{NotTold, topic_ids};
@@ -32,10 +31,11 @@ pub enum ClusterError {
     NoBounds(String, i32, String),
 }
 
-/// A client that asks. Clones share it.
+/// A client that asks. Clones share it. It is a producer that publishes nothing: that is served by a thread of its own,
+/// which fetches tokens and tells errors; an AdminClient is not.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Arc<AdminClient<DefaultClientContext>>,
+    client: Arc<ThreadedProducer<Asking>>,
 }
 
 impl Cluster {
@@ -44,8 +44,10 @@ impl Cluster {
     /// # Errors
     /// When a property is wrong.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let client = Arc::new(settings.client_config().create()?);
-        Ok(Self { client })
+        let client = create(&settings.client_config(), Asking(Callbacks::new(settings)))?;
+        Ok(Self {
+            client: Arc::new(client),
+        })
     }
 
     /// The ids of those topics that exist.
@@ -54,7 +56,7 @@ impl Cluster {
     /// When no broker answered in time.
     pub async fn topic_ids(&self, topics: Vec<String>) -> Result<HashMap<String, String>, NotTold> {
         let client = Arc::clone(&self.client);
-        tokio::task::spawn_blocking(move || topic_ids(&client, &topics, PATIENCE))
+        tokio::task::spawn_blocking(move || topic_ids(client.client(), &topics, PATIENCE))
             .await
             .map_err(|error| NotTold(error.to_string()))?
     }
@@ -70,7 +72,7 @@ impl Cluster {
             .ok_or_else(|| ClusterError::NoTopic(topic.to_owned()))?;
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let bounds =
-            tokio::task::spawn_blocking(move || client.inner().fetch_watermarks(&name, partition, PATIENCE));
+            tokio::task::spawn_blocking(move || client.client().fetch_watermarks(&name, partition, PATIENCE));
         let not_told = |reason: String| ClusterError::NoBounds(topic.to_owned(), partition, reason);
         let (log_start, log_end) = bounds
             .await
@@ -97,7 +99,7 @@ impl Cluster {
     pub async fn partitions(&self, topic: &str) -> Result<i32, ClusterError> {
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let asked =
-            tokio::task::spawn_blocking(move || partition_count(client.inner(), &name, PATIENCE)).await;
+            tokio::task::spawn_blocking(move || partition_count(client.client(), &name, PATIENCE)).await;
         match asked.map_err(|error| NotTold(error.to_string()))? {
             Ok(0) => Err(ClusterError::NoTopic(topic.to_owned())),
             Ok(count) => Ok(count),
@@ -109,7 +111,7 @@ impl Cluster {
     pub async fn is_member(&self, group: &str, client_id: &str) -> Option<bool> {
         let (client, group, client_id) = (Arc::clone(&self.client), group.to_owned(), client_id.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let list = client.inner().fetch_group_list(Some(&group), PATIENCE).ok()?;
+            let list = client.client().fetch_group_list(Some(&group), PATIENCE).ok()?;
             let mut members = list.groups().iter().flat_map(|group| group.members());
             Some(members.any(|member| member.client_id() == client_id))
         });

@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
-use rdkafka::admin::AdminClient;
+use rdkafka::ClientContext;
 use rdkafka::bindings as ffi;
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::Client;
 
 /// Why no topic id could be learnt. Class: try again.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +45,8 @@ impl<T> Drop for Owned<T> {
 ///
 /// # Errors
 /// When no broker answered in time.
-pub(crate) fn topic_ids(
-    client: &AdminClient<DefaultClientContext>,
+pub(crate) fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
     topics: &[String],
     timeout: Duration,
 ) -> Result<HashMap<String, String>, NotTold> {
@@ -56,7 +56,7 @@ pub(crate) fn topic_ids(
         .collect::<Result<_, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let handle = client.inner().native_ptr();
+    let handle = client.native_ptr();
     // SAFETY: `handle` lives as long as `client`; the names outlive the collection, which copies them; the error
     // text buffer may be null when its size is 0. Every object is destroyed by its `Owned`, the event before the
     // queue that it came from.

@@ -1,8 +1,10 @@
 //! One librdkafka client that publishes, and what its errors mean.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -11,7 +13,7 @@ use rdkafka::{ClientContext, Message as _};
 use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
-use crate::kafka::{KafkaSettings, partition_count};
+use crate::kafka::{Callbacks, KafkaSettings, create, partition_count};
 use crate::publisher::{Delivered, Delivery, Outgoing, PublishError};
 
 /// Properties that the `client` settings may change.
@@ -57,9 +59,12 @@ impl Client {
             config.set(*name, value);
         }
         let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
-        let producer = config
-            .create_with_context(Reports::default())
-            .map_err(|error| PublishError::Stop(error.to_string()))?;
+        let reports = Reports {
+            callbacks: Callbacks::new(settings),
+            silent_since: Mutex::default(),
+        };
+        let producer =
+            create(&config, reports).map_err(|error| PublishError::Stop(format!("kafka.client: {error}")))?;
         Ok(Self {
             producer: Some(producer),
             message_max_bytes,
@@ -213,10 +218,11 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
         Some(Code::Fatal | Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) => {
             PublishError::Worn(reason)
         }
+        // Who began with a login that is refused has ended at its start. What is refused later was changed on the other
+        // side, and may be changed back, or be in a directory that is away: it is waited for.
+        Some(Code::Authentication | Code::SaslAuthenticationFailed) => PublishError::Away(reason),
         Some(
-            Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
+            Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
             | Code::InvalidTransactionTimeout
@@ -228,9 +234,9 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
     }
 }
 
-/// Takes librdkafka's reports to those who wait for them, and its log lines to ours.
-#[derive(Default)]
+/// Takes librdkafka's reports to those who wait for them.
 struct Reports {
+    callbacks: Callbacks,
     /// The first time-out since the last acknowledgement.
     silent_since: Mutex<Option<Instant>>,
 }
@@ -253,22 +259,18 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        match level {
-            // Properties of consumers and producers stand in one section, so each ignores some.
-            _ if facility == "CONFWARN" => tracing::debug!(facility, "{line}"),
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{line}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{line}"),
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{line}"),
-        }
+        self.callbacks.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "{reason}");
+        self.callbacks.error(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.callbacks.token()
     }
 }
 

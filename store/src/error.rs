@@ -1,5 +1,8 @@
 //! Errors of the store and their class, which decides what happens; never the text.
 
+use redline_connections::tls::TlsTrouble;
+use redline_connections::{Keys, refused_login};
+
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
@@ -70,6 +73,19 @@ impl StoreError {
         }
     }
 
+    /// Whether no connection will come about before somebody acts: the login is refused, or TLS is. A role that begins
+    /// with it ends; one that is at work waits for what was rotated on one side to be rotated on the other.
+    pub fn is_unusable(&self) -> bool {
+        let Self::Database(error) = self else {
+            return false;
+        };
+        match error {
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| is_refused_connection(&code)),
+            error => TlsTrouble::of(error).is_some(),
+        }
+    }
+
     /// Whether Postgres ended the statement because it took longer than it may.
     pub fn is_cut_off(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57014"))
@@ -98,7 +114,19 @@ fn is_not_migrated(error: &sqlx::Error) -> bool {
 
 /// Whether Postgres did not answer at all.
 pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) && TlsTrouble::of(error).is_none()
+}
+
+/// The settings of this connection, as errors name them.
+const KEYS: Keys = Keys {
+    address: "database.url (sslmode)",
+    authority: "database.url (sslrootcert)",
+    login: "the user in database.url, its password there or in database.password, and its sslmode",
+};
+
+/// Whether Postgres refuses the connection itself: the login, or there is no such database.
+fn is_refused_connection(code: &str) -> bool {
+    code.starts_with("28") || code == "3D000"
 }
 
 /// The error in words that name the fix where there is one.
@@ -108,7 +136,17 @@ pub(crate) fn words(error: &sqlx::Error) -> String {
             "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
         );
     }
-    error.to_string()
+    if let Some(trouble) = TlsTrouble::of(error) {
+        return trouble.told("Postgres", KEYS);
+    }
+    match error {
+        // Postgres answers in one byte that it has no TLS, which is no error of TLS.
+        sqlx::Error::Tls(reason) => format!("TLS: {reason}; look at {}", KEYS.address),
+        sqlx::Error::Database(refused) if refused.code().is_some_and(|code| is_refused_connection(&code)) => {
+            refused_login("it", refused.message(), KEYS)
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Connection trouble and what Postgres itself calls temporary is tried again.
@@ -129,6 +167,8 @@ fn class_of_sqlstate(code: &str) -> Class {
     match code {
         // Read-only transaction (a failover under way).
         "25006" => Class::TryAgain,
+        // A login that is refused, while a role works: see `StoreError::is_unusable`.
+        code if is_refused_connection(code) => Class::TryAgain,
         // Idle in transaction for too long.
         "25P03" | "25P04" => Class::TryAgain,
         _ => match code.get(..2) {
@@ -147,7 +187,8 @@ mod tests {
     #[test]
     fn what_may_pass_is_tried_again_and_a_defect_stops() {
         for code in [
-            "08006", "40001", "40P01", "53100", "53300", "57P01", "57014", "55P03", "25006", "25P03",
+            "28P01", "28000", "3D000", "08006", "40001", "40P01", "53100", "53300", "57P01", "57014",
+            "55P03", "25006", "25P03",
         ] {
             assert_eq!(class_of_sqlstate(code), Class::TryAgain, "{code}");
         }

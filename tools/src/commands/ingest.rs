@@ -7,10 +7,12 @@ use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use crate::settings::Settings;
 
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    connecting::check(settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
     let services = Services {
         publisher: Publisher::new(&settings.kafka, settings.ingest.acknowledge_timeout())?,
         encoder: Arc::new(Encoder::new(settings.registry.client()?, settings.topics.clone())),

@@ -17,7 +17,7 @@ use redline_simulator::{
 };
 use redline_store::{findings, read_only_connection};
 
-use super::{counted, spinner};
+use super::{connecting, counted, spinner};
 use crate::settings::Settings;
 use crate::{Ending, Misuse, found};
 
@@ -176,6 +176,7 @@ async fn publish(
     bar: &ProgressBar,
 ) -> anyhow::Result<u64> {
     rules_are_in_force(settings, &simulation.rules_toml).await?;
+    connecting::kafka(settings).await?;
     let publisher = Publisher::new(&settings.kafka, Duration::from_secs(60))?;
     let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
     let facts = match sheet.facts {
