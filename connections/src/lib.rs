@@ -17,6 +17,8 @@ pub struct Keys {
     pub address: &'static str,
     /// The certificate of the authority, such as `registry.ca_file`.
     pub authority: &'static str,
+    /// A certificate of our own, where one can be set, such as `sslcert and sslkey in database.url`.
+    pub certificate: Option<&'static str>,
     /// User and password or token, such as `registry.username and registry.password`.
     pub login: &'static str,
 }

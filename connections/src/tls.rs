@@ -44,6 +44,10 @@ impl TlsTrouble {
         if let Some(inside) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             return Self::of(inside);
         }
+        // So does a shared one; Redis's client has such.
+        if let Some(inside) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            return Self::of(&**inside);
+        }
         Self::of(error.source()?)
     }
 
@@ -99,7 +103,12 @@ impl TlsTrouble {
                  certificate in {authority}"
             ),
             Self::WantsCertificate => {
-                format!("{whom} wants a client certificate that it trusts, and was shown none or another one")
+                let fix = keys
+                    .certificate
+                    .map_or_else(String::new, |key| format!("; look at {key}"));
+                format!(
+                    "{whom} wants a client certificate that it trusts, and was shown none or another one{fix}"
+                )
             }
             Self::NotTls => format!("{whom} does not speak TLS on this port; look at {address}"),
             Self::OnlyTls => format!("{whom} speaks only TLS on this port; look at {address}"),
@@ -179,7 +188,16 @@ pub fn shake_hands(
             }
         }
     }
-    Ok(Ok(()))
+    Ok(refusal(&mut connection, &mut socket).map_or(Ok(()), Err))
+}
+
+/// A server that wants a certificate of ours says so only after the handshake, which to us looks done by then.
+fn refusal(connection: &mut ClientConnection, socket: &mut TcpStream) -> Option<TlsTrouble> {
+    const BRIEFLY: Duration = Duration::from_millis(300);
+    /// Tickets for later sessions come first.
+    const MOST_MESSAGES: usize = 4;
+    socket.set_read_timeout(Some(BRIEFLY)).ok()?;
+    (0..MOST_MESSAGES).find_map(|_| TlsTrouble::of(&connection.complete_io(socket).err()?))
 }
 
 /// Whether a port answers in TLS, whatever its certificate is worth. Blocks its thread.
@@ -215,6 +233,7 @@ mod tests {
     const KEYS: Keys = Keys {
         address: "registry.url",
         authority: "registry.ca_file",
+        certificate: None,
         login: "registry.username and registry.password",
     };
 

@@ -12,6 +12,7 @@ use redline_connections::{Keys, refused_login};
 const KEYS: Keys = Keys {
     address: "redis.url (redis:// or rediss://)",
     authority: "redis.ca_file",
+    certificate: None,
     login: "the user in redis.url, its password there or in redis.password, and what it may do (ACL)",
 };
 

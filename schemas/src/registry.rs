@@ -98,6 +98,7 @@ fn unusable_address(reason: String) -> RegistryError {
 const KEYS: Keys = Keys {
     address: "registry.url",
     authority: "registry.ca_file",
+    certificate: None,
     login: "registry.username and registry.password, or registry.token",
 };
 

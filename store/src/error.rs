@@ -39,7 +39,7 @@ pub enum StoreError {
     #[error("Postgres did not answer in time")]
     Silent,
     /// What Postgres or the way to it says.
-    #[error("Postgres: {}", words(.0))]
+    #[error("{}", sentence(.0))]
     Database(#[from] sqlx::Error),
     /// A migration that failed.
     #[error("a migration of the database failed: {0}")]
@@ -76,14 +76,7 @@ impl StoreError {
     /// Whether no connection will come about before somebody acts: the login is refused, or TLS is. A role that begins
     /// with it ends; one that is at work waits for what was rotated on one side to be rotated on the other.
     pub fn is_unusable(&self) -> bool {
-        let Self::Database(error) = self else {
-            return false;
-        };
-        match error {
-            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| is_refused_connection(&code)),
-            error => TlsTrouble::of(error).is_some(),
-        }
+        matches!(self, Self::Database(error) if unusable(error).is_some())
     }
 
     /// Whether Postgres ended the statement because it took longer than it may.
@@ -121,6 +114,7 @@ pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
 const KEYS: Keys = Keys {
     address: "database.url (sslmode)",
     authority: "database.url (sslrootcert)",
+    certificate: Some("sslcert and sslkey in database.url"),
     login: "the user in database.url, its password there or in database.password, and its sslmode",
 };
 
@@ -136,16 +130,29 @@ pub(crate) fn words(error: &sqlx::Error) -> String {
             "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
         );
     }
-    if let Some(trouble) = TlsTrouble::of(error) {
-        return trouble.told("Postgres", KEYS);
-    }
+    unusable(error).unwrap_or_else(|| error.to_string())
+}
+
+fn sentence(error: &sqlx::Error) -> String {
+    unusable(error).unwrap_or_else(|| format!("Postgres: {}", words(error)))
+}
+
+/// Why no connection will come about before somebody acts, in a sentence with the settings to look at.
+pub(crate) fn unusable(error: &sqlx::Error) -> Option<String> {
     match error {
         // Postgres answers in one byte that it has no TLS, which is no error of TLS.
-        sqlx::Error::Tls(reason) => format!("TLS: {reason}; look at {}", KEYS.address),
+        sqlx::Error::Tls(reason) if TlsTrouble::of(&**reason).is_none() => Some(format!(
+            "no TLS with Postgres ({reason}); look at {}",
+            KEYS.address
+        )),
+        sqlx::Error::Configuration(reason) => Some(format!(
+            "no TLS with Postgres: {reason}; look at {}",
+            KEYS.address
+        )),
         sqlx::Error::Database(refused) if refused.code().is_some_and(|code| is_refused_connection(&code)) => {
-            refused_login("it", refused.message(), KEYS)
+            Some(refused_login("Postgres", refused.message(), KEYS))
         }
-        _ => error.to_string(),
+        error => Some(TlsTrouble::of(error)?.told("Postgres", KEYS)),
     }
 }
 

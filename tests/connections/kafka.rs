@@ -136,7 +136,14 @@ async fn a_client_certificate_lets_in_and_its_absence_is_told() {
             "REDLINE_KAFKA__CLIENT__SSL_KEY_LOCATION",
             secure.text("client_key"),
         );
-    assert_told(&relay(without).await, &["Kafka at localhost:", "TLS"]);
+    assert_told(
+        &relay(without).await,
+        &[
+            "Kafka at localhost:",
+            "wants a client certificate",
+            "ssl.certificate.location",
+        ],
+    );
 
     // Past Kafka, it finds nothing in the database that was not migrated.
     assert_told(&relay(with).await, &["run `redline migrate`"]);

@@ -1,5 +1,7 @@
 //! Connections over TLS with a login, to real servers: what works with good settings, and what is told with bad ones.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+
 mod kafka;
 mod postgres;
 mod redis;

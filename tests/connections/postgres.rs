@@ -18,14 +18,14 @@ async fn a_wrong_password_is_told_and_a_missing_one() {
     assert_told(
         &key_list(&redline, &wrong).await,
         &[
-            "refuses the login (password authentication failed for user \"redline\")",
+            "Postgres refuses the login (password authentication failed for user \"redline\"); look at",
             "database.url",
             "database.password",
         ],
     );
     assert_told(
         &redline.run_with(&["relay"], &wrong.pairs()).await,
-        &["Postgres: it refuses the login"],
+        &["redline: Postgres refuses the login"],
     );
     redline.remove().await;
 }

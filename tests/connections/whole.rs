@@ -86,6 +86,37 @@ async fn a_flag_arrives_by_tokens() {
 }
 
 #[tokio::test]
+async fn tokens_are_fetched_again_before_they_expire() {
+    let secure = Secure::services();
+    let redline = plan("lifetimes").make().await;
+    // The issuer's log names the scope of each token.
+    let variables = secure
+        .kafka_by_tokens()
+        .with("REDLINE_KAFKA__OAUTH__SCOPE", "kafka again-and-again");
+    let worker = redline.start("work", &variables.pairs());
+    // One to look, one for each of its two clients, and then one more for each.
+    until("five tokens are fetched", REST, async || {
+        let log = std::fs::read_to_string(secure.text("issuer_log")).map_err(|error| error.to_string())?;
+        let tokens = log
+            .lines()
+            .filter(|line| line.contains("again-and-again"))
+            .count();
+        if tokens >= 5 {
+            Ok(())
+        } else {
+            Err(format!("it is {tokens}"))
+        }
+    })
+    .await;
+    // The broker has wanted the login again by now.
+    let door = redline.ingest().await;
+    door.accept("/v1/rows", &rows::example()).await;
+    redline.wait_recorded(REST).await;
+    redline.stop(vec![worker, door.process]).await;
+    redline.remove().await;
+}
+
+#[tokio::test]
 async fn a_role_at_work_waits_for_a_password_that_was_rotated_away_and_comes_back() {
     let secure = Secure::services();
     let redline = plan("rotated").make().await;

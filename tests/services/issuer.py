@@ -48,10 +48,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if form.get("grant_type") != ["client_credentials"]:
             return self.answer(400, {"error": "unsupported_grant_type"})
         now = int(time.time())
-        # Another scope makes a token that the broker does not take.
-        audience = form.get("scope", ["kafka"])[0]
-        claims = {"sub": CLIENT, "aud": audience, "iss": "redline-tests", "iat": now, "exp": now + LIFETIME, "scope": audience}
-        print(f"a token for {audience}", flush=True)
+        # A scope that begins otherwise makes a token that the broker does not take.
+        scope = form.get("scope", ["kafka"])[0]
+        claims = {
+            "sub": CLIENT,
+            "aud": scope.split()[0],
+            "iss": "redline-tests",
+            "iat": now,
+            "exp": now + LIFETIME,
+            "scope": scope,
+        }
+        print(f"a token for {scope}", flush=True)
         self.answer(200, {"access_token": signed(claims), "token_type": "Bearer", "expires_in": LIFETIME})
 
     def answer(self, status, body):

@@ -229,7 +229,7 @@ class SecurePostgres(Postgres):
         rules.write_text(
             "host all postgres 127.0.0.1/32 trust\n"
             "hostssl all redline_by_certificate 127.0.0.1/32 cert map=by_name\n"
-            "hostssl all redline 127.0.0.1/32 scram-sha-256\n"
+            "hostssl all all 127.0.0.1/32 scram-sha-256\n"
         )
         (self.data / "pg_ident.conf").write_text("by_name redline redline_by_certificate\n")
 

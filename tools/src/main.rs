@@ -220,8 +220,20 @@ async fn main() -> ExitCode {
 
 /// An error with its causes, each said once: some errors say their cause themselves.
 fn told(error: &anyhow::Error) -> String {
+    // What says by itself what to mend needs no cause.
+    let is_whole = |cause: &(dyn std::error::Error + 'static)| {
+        let store = cause
+            .downcast_ref::<StoreError>()
+            .is_some_and(StoreError::is_unusable);
+        let keys = cause
+            .downcast_ref::<KeyError>()
+            .is_some_and(KeyError::is_unusable);
+        store || keys
+    };
+    let whole = error.chain().position(is_whole).unwrap_or(usize::MAX);
     error
         .chain()
+        .take(whole.saturating_add(1))
         .map(ToString::to_string)
         .fold(String::new(), |told, cause| {
             if told.is_empty() {

@@ -5,7 +5,7 @@ mod connections;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use redline_console::ConsoleSettings;
@@ -136,7 +136,7 @@ impl Settings {
         self.kafka.check().map_err(anyhow::Error::msg)?;
         self.registry.check()?;
         self.redis.check()?;
-        redline_store::options(self.database.url(), "settings").context("database.url")?;
+        self.database.check()?;
         let MigrateSettings {
             partitions,
             replication_factor,

@@ -20,6 +20,7 @@ const USUAL_LIFETIME: Duration = Duration::from_secs(300);
 const KEYS: Keys = Keys {
     address: "kafka.oauth.token_url",
     authority: "kafka.oauth.ca_file",
+    certificate: None,
     login: "kafka.oauth.client_id and kafka.oauth.client_secret",
 };
 

@@ -15,6 +15,7 @@ use super::oauth::OauthSettings;
 const KEYS: Keys = Keys {
     address: "kafka.bootstrap_servers",
     authority: "kafka.ca_file",
+    certificate: Some("\"ssl.certificate.location\" and \"ssl.key.location\" in kafka.client"),
     login: "kafka.username and kafka.password",
 };
 

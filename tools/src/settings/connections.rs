@@ -179,6 +179,20 @@ impl DatabaseSettings {
         put_into(&mut self.url, self.password.as_ref(), "database")
     }
 
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        redline_store::options(self.url(), "settings").context("database.url")?;
+        // A file that is missing would look like a server that is away.
+        let parsed = reqwest::Url::parse(self.url()).ok();
+        let names = ["sslrootcert", "sslcert", "sslkey"];
+        let pairs = parsed.iter().flat_map(reqwest::Url::query_pairs);
+        for (name, file) in pairs.filter(|(name, _)| names.contains(&name.as_ref())) {
+            if let Err(error) = std::fs::File::open(&*file) {
+                anyhow::bail!("{name} in database.url names {file}, which cannot be read: {error}");
+            }
+        }
+        Ok(())
+    }
+
     /// The same server and user with another database; none when the address names none.
     pub(crate) fn with_database(&self, name: &str) -> Option<Self> {
         let url = self.url();
