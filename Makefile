@@ -18,6 +18,12 @@ test: ## Everything, against real services that it fetches, starts and stops its
 test-fast: ## What needs no service: units, properties, snapshots.
 	cargo test --workspace --exclude redline-tests
 
+.PHONY: test-jaeger
+test-jaeger: ## Traces read back from a real Jaeger, which it first builds with Go: minutes, once.
+	@$(SERVICES) check
+	cargo build --workspace --bins
+	$(SERVICES) run --jaeger -- cargo test -p redline-tests --test telemetry -- --ignored jaeger
+
 .PHONY: lint
 lint: ## Format, clippy, and what dependencies may be.
 	cargo fmt --all --check
