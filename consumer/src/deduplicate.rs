@@ -1,12 +1,15 @@
 //! Marks of contents that were recorded. They save work and decide nothing: a hit is a hint that Postgres is
 //! asked about, a miss costs a little time. Read before the transaction, written after its commit.
 
+mod memory;
+
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redline_schemas::ContentHash;
 use tokio::time::Instant;
 
+pub use self::memory::MemoryMarks;
 use crate::redis_connection::told;
 
 /// How long Redis may take before the batch goes on without it.

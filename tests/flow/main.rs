@@ -5,10 +5,12 @@
 
 mod bad_input;
 mod facts;
+mod limits;
 mod migrate;
 mod path;
 mod read_model;
 mod registry;
+mod rights;
 mod saying;
 
 use std::time::Duration;

@@ -20,6 +20,7 @@
 pub mod checker;
 mod database;
 mod door;
+pub mod examples;
 mod http;
 mod installation;
 mod kafka;

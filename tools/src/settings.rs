@@ -15,6 +15,7 @@ use redline_producer::kafka::KafkaSettings;
 use redline_producer::sources::CollectSettings;
 use redline_schemas::topics::Topics;
 use redline_telemetry::logs::LogSettings;
+use redline_telemetry::traces::TraceSettings;
 use serde::Deserialize;
 
 pub(crate) use self::connections::{DatabaseSettings, RedisSettings, RegistrySettings};
@@ -23,11 +24,17 @@ pub(crate) use self::connections::{DatabaseSettings, RedisSettings, RegistrySett
 const DEFAULT_FILE: &str = "configs/redline.toml";
 
 /// Variables that everybody knows, and the key that each of them sets.
-const WELL_KNOWN: [(&str, &str); 4] = [
+const WELL_KNOWN: [(&str, &str); 10] = [
     ("KAFKA_BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
     ("SCHEMA_REGISTRY_URL", "registry.url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "traces.protocol"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "traces.headers"),
+    ("OTEL_TRACES_SAMPLER", "traces.sampler"),
+    ("OTEL_TRACES_SAMPLER_ARG", "traces.sample_ratio"),
+    ("OTEL_SERVICE_NAME", "traces.service_name"),
 ];
 
 /// All settings.
@@ -46,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) relay: RelaySettings,
     pub(crate) collect: BTreeMap<String, CollectSettings>,
     pub(crate) log: LogSettings,
+    pub(crate) traces: TraceSettings,
 }
 
 /// The section `[migrate]`.
@@ -131,8 +139,10 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.ingest.check().map_err(anyhow::Error::msg)?;
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
+        self.traces.check().map_err(anyhow::Error::msg)?;
         self.kafka.check().map_err(anyhow::Error::msg)?;
         self.registry.check()?;
         self.redis.check()?;
@@ -223,6 +233,10 @@ mod tests {
             format!("{:?}", documented.migrate),
             format!("{:?}", defaults.migrate)
         );
+        assert_eq!(
+            format!("{:?}", documented.traces),
+            format!("{:?}", defaults.traces)
+        );
     }
 
     #[test]
@@ -235,6 +249,7 @@ mod tests {
                 "work.batch_records: invalid type",
             ),
             ("[ingest]\nlisten = \"nowhere\"", "ingest.listen:"),
+            ("[traces]\nprotocol = \"http\"", "traces.protocol: "),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -258,6 +273,12 @@ mod tests {
             ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "database.url: "),
             ("[registry]\nurl = \"nowhere\"", "registry.url "),
             ("[migrate]\npartitions = 0", "migrate.partitions is 0"),
+            (
+                "[ingest]\nevents_burst = 4000000000",
+                "ingest.events_burst is 4000000000; 1 to",
+            ),
+            ("[traces]\nendpoint = \"hunter2:4317\"", "traces.endpoint "),
+            ("[traces]\nsample_ratio = 2", "traces.sample_ratio is 2; 0 to 1"),
             ("[console]\nconnections = 0", "console.connections is 0; 1 to"),
         ] {
             let error = format!("{:#}", load(text).unwrap().check().unwrap_err());

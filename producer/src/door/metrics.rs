@@ -49,6 +49,11 @@ impl Metrics {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     pub(crate) fn count(&self, taken: Taken, tally: &Tally) {
         for (outcome, number) in [("accepted", tally.accepted), ("refused", tally.refused)] {
             self.events

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use redline_producer::door::{self, Services};
+use redline_producer::door::{self, BoundDoor, Services};
 use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
+use redline_schemas::registry::SchemaRegistry;
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::{self, Service};
@@ -13,9 +14,22 @@ use crate::settings::Settings;
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
+    let registry = settings.registry.client()?;
+    let door = bind(settings, registry, prometheus::Registry::new()).await?;
+    tracing::info!(address = %door.address(), "the door is open");
+    door.serve(stop.cancelled()).await?;
+    Ok(())
+}
+
+/// A door that has its address.
+pub(crate) async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
+    settings: &Settings,
+    registry: R,
+    metrics: prometheus::Registry,
+) -> anyhow::Result<BoundDoor> {
     let services = Services {
         publisher: Publisher::new(&settings.kafka, settings.ingest.acknowledge_timeout())?,
-        encoder: Arc::new(Encoder::new(settings.registry.client()?, settings.topics.clone())),
+        encoder: Arc::new(Encoder::new(registry, settings.topics.clone())),
         pool: redline_store::pool(settings.database.url(), "ingest", 4)?,
     };
     let console = &settings.console;
@@ -26,10 +40,5 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
         console.statement_timeout(),
     )?;
     let read_api = redline_console::router(reading, console);
-    let metrics = prometheus::Registry::new();
-    door::serve(settings.ingest.clone(), services, metrics, read_api, async move {
-        stop.cancelled().await
-    })
-    .await?;
-    Ok(())
+    Ok(door::bind(settings.ingest.clone(), services, metrics, read_api).await?)
 }

@@ -8,7 +8,9 @@ pub(crate) mod approvals;
 pub(crate) mod bench;
 pub(crate) mod collect;
 pub(crate) mod connecting;
+pub(crate) mod demo;
 pub(crate) mod doctor;
+mod feed;
 pub(crate) mod ingest;
 pub(crate) mod key;
 pub(crate) mod migrate;
@@ -18,6 +20,7 @@ pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod rules;
 mod saying;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod work;
 

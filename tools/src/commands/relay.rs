@@ -11,6 +11,11 @@ use crate::settings::Settings;
 /// Relays until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(settings, &[Service::Kafka, Service::Postgres]).await?;
+    relay(settings, stop).await
+}
+
+/// The same, with services that were looked at.
+pub(crate) async fn relay(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
     // Every round of the relay waits for its acknowledgements, so nothing is gained by waiting for company.
     let kafka = settings.kafka_for_quarantined(&[("linger.ms", "0")]);

@@ -18,15 +18,7 @@ const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(&settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
-    let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
-    let redis = settings.redis.client()?;
-    // Redis decides nothing: whatever is wrong with it is told once more, and the work begins.
-    if let Err(trouble) = redis_connection::reach(&redis, &settings.work.mark_prefix, REDIS_PATIENCE).await {
-        tracing::warn!(
-            "{trouble}; this worker goes on without it, and looks up in Postgres what Redis would know"
-        );
-    }
-    let marks = RedisMarks::new(redis, &settings.work.mark_prefix, lifetime);
+    let marks = redis_marks(&settings).await?;
     let metrics = prometheus::Registry::new();
     if let Some(address) = settings.work.metrics_listen {
         let listener = TcpListener::bind(address)
@@ -40,15 +32,38 @@ pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::
             stop.clone(),
         ));
     }
-    let worker = Worker {
+    let registry = settings.registry.client()?;
+    worker(&settings, registry, marks, metrics).run(stop).await?;
+    Ok(())
+}
+
+/// A worker of these settings.
+pub(crate) fn worker<R, M>(
+    settings: &Settings,
+    registry: R,
+    marks: M,
+    metrics: prometheus::Registry,
+) -> Worker<R, M> {
+    Worker {
         kafka: settings.kafka.clone(),
         topics: settings.topics.clone(),
         database_url: settings.database.url().to_owned(),
-        registry: settings.registry.client()?,
+        registry,
         marks,
-        settings: settings.work,
+        settings: settings.work.clone(),
         metrics,
-    };
-    worker.run(stop).await?;
-    Ok(())
+    }
+}
+
+/// Marks in Redis. Redis decides nothing: what is wrong with it is told, and the work begins.
+pub(crate) async fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMarks> {
+    let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
+    let prefix = &settings.work.mark_prefix;
+    let redis = settings.redis.client()?;
+    if let Err(trouble) = redis_connection::reach(&redis, prefix, REDIS_PATIENCE).await {
+        tracing::warn!(
+            "{trouble}; this worker goes on without it, and looks up in Postgres what Redis would know"
+        );
+    }
+    Ok(RedisMarks::new(redis, prefix, lifetime))
 }
