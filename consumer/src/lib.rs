@@ -29,6 +29,7 @@ pub mod redis_connection;
 pub mod relay;
 pub mod settings;
 mod sums;
+mod traces;
 pub mod worker;
 mod writers;
 

@@ -4,6 +4,7 @@ mod admin;
 mod callbacks;
 mod oauth;
 mod reach;
+mod served;
 mod settings;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use self::admin::{Admin, admin};
 pub use self::callbacks::{Asking, Callbacks};
 pub use self::oauth::OauthSettings;
 pub use self::reach::{Unreached, reach};
+pub use self::served::Served;
 pub use self::settings::KafkaSettings;
 
 /// Makes a client; every client of ours is made here (clippy.toml forbids other ways). One whose context fetches no tokens

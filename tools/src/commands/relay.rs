@@ -14,7 +14,7 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
     relay(settings, stop).await
 }
 
-/// The same, with services that were looked at.
+/// The same on services that were looked at.
 pub(crate) async fn relay(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
     // Every round of the relay waits for its acknowledgements, so nothing is gained by waiting for company.

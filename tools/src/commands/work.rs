@@ -55,15 +55,14 @@ pub(crate) fn worker<R, M>(
     }
 }
 
-/// Marks in Redis. Redis decides nothing: what is wrong with it is told, and the work begins.
+/// Marks in Redis. It decides nothing: whatever is wrong with it is told, and the work begins.
 pub(crate) async fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMarks> {
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
-    let prefix = &settings.work.mark_prefix;
     let redis = settings.redis.client()?;
-    if let Err(trouble) = redis_connection::reach(&redis, prefix, REDIS_PATIENCE).await {
+    if let Err(trouble) = redis_connection::reach(&redis, &settings.work.mark_prefix, REDIS_PATIENCE).await {
         tracing::warn!(
             "{trouble}; this worker goes on without it, and looks up in Postgres what Redis would know"
         );
     }
-    Ok(RedisMarks::new(redis, prefix, lifetime))
+    Ok(RedisMarks::new(redis, &settings.work.mark_prefix, lifetime))
 }
