@@ -177,6 +177,30 @@ impl ConfluentRegistry {
         }
     }
 
+    /// The level of a subject; none when it has none of its own.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, RegistryError> {
+        let answer = self
+            .http
+            .get(format!("{}/config/{subject}", self.url))
+            .send()
+            .await
+            .map_err(|error| self.unavailable(error.to_string()))?;
+        let status = answer.status();
+        if status == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let text = answer.text().await.unwrap_or_default();
+        if !status.is_success() {
+            return Err(self.unavailable(format!("the level of {subject}: {status} {text}")));
+        }
+        let level = serde_json::from_str::<serde_json::Value>(&text).ok();
+        let level = level.and_then(|answer| Some(answer.get("compatibilityLevel")?.as_str()?.to_owned()));
+        Ok(level)
+    }
+
     async fn set_compatibility(&self, subject: &str) -> Result<(), RegistryError> {
         let answer = self
             .http

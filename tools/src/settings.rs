@@ -1,5 +1,9 @@
 //! All settings: one documented file, environment variables over it, every key checked at the start.
 
+mod origin;
+#[cfg(test)]
+mod reference;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +21,8 @@ use redline_schemas::topics::Topics;
 use redline_telemetry::logs::LogSettings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+
+pub(crate) use self::origin::Origin;
 
 /// Where the settings are when nobody says otherwise.
 const DEFAULT_FILE: &str = "configs/redline.toml";
@@ -158,16 +164,10 @@ impl Default for MigrateSettings {
 impl Settings {
     /// Reads the file and the environment.
     pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let named = file
-            .map(Path::to_path_buf)
-            .or_else(|| std::env::var_os("REDLINE_CONFIG").map(PathBuf::from));
         let mut figment = Figment::new();
-        match named {
+        match origin::chosen_file(file) {
             Some(path) if !path.is_file() => bail!("the settings file {} does not exist", path.display()),
             Some(path) => figment = figment.merge(Toml::file_exact(path)),
-            None if Path::new(DEFAULT_FILE).is_file() => {
-                figment = figment.merge(Toml::file_exact(DEFAULT_FILE))
-            }
             None => {}
         }
         figment = figment.merge(Env::prefixed("REDLINE_").filter(is_setting).split("__"));
