@@ -1,7 +1,18 @@
 //! Logs on the error stream: for people, or one JSON object a line.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::format::{Format as Lines, JsonFields};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::Filter;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::StartError;
+use crate::lines::WithTrace;
 
 /// The section `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
@@ -22,31 +33,68 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging. `RUST_LOG` says how much; the default is what operators need, or, for a command that is
-/// expected to say little, only what goes wrong.
-///
-/// # Errors
-/// When `RUST_LOG` cannot be read.
-pub fn start(settings: &LogSettings, says_little: bool) -> Result<(), String> {
-    const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn,sqlx_postgres::options=error";
+/// Where lines go.
+#[derive(Debug)]
+pub enum Destination {
+    /// The error stream: what operators need.
+    ErrorStream,
+    /// The error stream, and only what goes wrong: for a command that is expected to say little.
+    OnlyErrors,
+    /// A file, for a command that has the terminal for itself.
+    File(std::fs::File),
+}
+
+/// The layer that writes lines. `RUST_LOG` says how much; the default depends on the destination.
+pub(crate) fn layer<S>(
+    settings: &LogSettings,
+    destination: Destination,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, StartError>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn,sqlx_postgres::options=error,\
+                           h2=warn,tower=warn,tonic=warn,opentelemetry=warn,opentelemetry_sdk=off,opentelemetry-otlp=off";
     const LITTLE: &str = "error";
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter =
-        EnvFilter::try_new(
-            directives
-                .as_deref()
-                .unwrap_or(if says_little { LITTLE } else { DEFAULT }),
-        )
-        .map_err(|error| format!("RUST_LOG cannot be read: {error}"))?;
-    let colours =
-        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+    let directives = directives.as_deref().unwrap_or(match destination {
+        Destination::OnlyErrors => LITTLE,
+        Destination::ErrorStream | Destination::File(_) => DEFAULT,
+    });
+    let wanted = EnvFilter::try_new(directives)
+        .map_err(|error| StartError(format!("RUST_LOG cannot be read: {error}")))?;
+    let (writer, is_terminal) = match destination {
+        Destination::File(file) => (BoxMakeWriter::new(Arc::new(file)), false),
+        _ => (
+            BoxMakeWriter::new(std::io::stderr),
+            std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        ),
+    };
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
         .with_ansi(colours);
-    match settings.format {
-        Format::Pretty => lines.with_target(false).init(),
-        Format::Json => lines.json().flatten_event(true).init(),
-    }
-    Ok(())
+    Ok(match settings.format {
+        Format::Pretty => lines
+            .event_format(WithTrace::Text(
+                Lines::default().with_target(false).with_ansi(colours),
+            ))
+            .with_filter(only_lines(wanted))
+            .boxed(),
+        Format::Json => lines
+            .event_format(WithTrace::Json(Lines::default().json().flatten_event(true)))
+            .fmt_fields(JsonFields::new())
+            .with_filter(only_lines(wanted))
+            .boxed(),
+    })
+}
+
+/// Without an endpoint for traces nothing wants a span, and making one costs no more than finding that out.
+fn only_lines<S>(wanted: EnvFilter) -> impl Filter<S>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    let most = Filter::<S>::max_level_hint(&wanted).unwrap_or(tracing::level_filters::LevelFilter::TRACE);
+    filter_fn(|metadata| metadata.is_event())
+        .with_max_level_hint(most)
+        .and(wanted)
 }

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use redline_store::StoreError;
 use redline_store::keys::KeyError;
+use redline_telemetry::logs::Destination;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    approvals, bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules,
-    serve, simulate, work,
+    approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
+    rules, serve, simulate, work,
 };
 use crate::settings::Settings;
 
@@ -40,6 +41,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// See it work: everything in one process, nothing to install, and a sheet with findings to be found.
+    #[command(after_help = "Example: redline demo --once")]
+    Demo(demo::Demo),
     /// Make or update topics, schemas, database and first rules.
     #[command(after_help = "Example: redline migrate")]
     Migrate,
@@ -104,6 +108,22 @@ struct DoctorArguments {
     /// The result as one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+impl Command {
+    /// What the process is, for those who read its traces.
+    fn role(&self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Work => "work",
+            Self::Relay => "relay",
+            Self::Collect(_) => "collect",
+            Self::Simulate(_) => "simulate",
+            Self::Demo(_) => "demo",
+            Self::Serve => "serve",
+            _ => "command",
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -249,7 +269,7 @@ fn told(error: &anyhow::Error) -> String {
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
 
-async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
+async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
     let file = arguments.config.as_deref();
     let loaded = Settings::load(file);
     if let Command::Doctor(DoctorArguments {
@@ -260,10 +280,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         return Ok(found(doctor::check(file, loaded, json).await?));
     }
     let settings = loaded.map_err(|error| Misuse(format!("{error:#}")))?;
-    let says_little = matches!(arguments.command, Command::Bench(_));
-    redline_telemetry::logs::start(&settings.log, says_little).map_err(Misuse)?;
+    let destination = match &mut arguments.command {
+        Command::Bench(_) => Destination::OnlyErrors,
+        Command::Demo(demo) => Destination::File(demo.take_folder()?),
+        _ => Destination::ErrorStream,
+    };
+    let role = arguments.command.role();
+    let telemetry = redline_telemetry::start(&settings.log, &settings.traces, role, destination)
+        .map_err(|error| Misuse(error.to_string()))?;
     let place = redline_store::place(settings.database.url())?;
-    obey(arguments.command, settings).await.map_err(|error| {
+    let ended = obey(arguments.command, settings).await;
+    telemetry.shutdown().await;
+    ended.map_err(|error| {
         if is_without_postgres(&error) {
             let fix = format!("Postgres at {place} does not answer; look at it, and at database.url");
             return error.context(fix);
@@ -284,6 +312,7 @@ fn is_without_postgres(error: &anyhow::Error) -> bool {
 
 async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
     match command {
+        Command::Demo(arguments) => return demo::run(arguments, settings, told_to_stop()?).await,
         Command::Migrate => migrate::run(&settings).await?,
         Command::Serve => serve::run(&settings, told_to_stop()?).await?,
         Command::Ingest => ingest::run(&settings, told_to_stop()?).await?,

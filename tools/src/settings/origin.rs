@@ -7,8 +7,9 @@ use figment::value::UncasedStr;
 use super::{DEFAULT_FILE, WELL_KNOWN, is_setting};
 
 /// Sections, as variables name them: other variables with our prefix are none of ours.
-pub(super) const SECTIONS: [&str; 12] = [
-    "KAFKA", "REGISTRY", "DATABASE", "REDIS", "TOPICS", "MIGRATE", "INGEST", "CONSOLE", "WORK", "RELAY", "COLLECT", "LOG",
+pub(super) const SECTIONS: [&str; 13] = [
+    "KAFKA", "REGISTRY", "DATABASE", "REDIS", "TOPICS", "MIGRATE", "INGEST", "CONSOLE", "WORK", "RELAY",
+    "COLLECT", "LOG", "TRACES",
 ];
 
 /// Where the settings come from.
@@ -57,7 +58,8 @@ impl Origin {
 
 /// Whether a name is a section's, with one underscore behind it.
 fn is_of(name: &str, section: &str) -> bool {
-    name.strip_prefix(section).is_some_and(|rest| rest.starts_with('_'))
+    name.strip_prefix(section)
+        .is_some_and(|rest| rest.starts_with('_'))
 }
 
 /// The settings file: what the command line says, else REDLINE_CONFIG, else the usual place if it is there.

@@ -113,6 +113,7 @@ fn is_key(text: &str) -> bool {
 
 fn type_of(value: &str) -> &'static str {
     match value.chars().next() {
+        Some('0'..='9') if value.contains('.') => "number",
         Some('"') => "text",
         Some('[') => "list",
         Some('t' | 'f') => "boolean",

@@ -1,4 +1,4 @@
-//! This machine: addresses to listen on, and open files.
+//! This machine: addresses to listen on, where traces go, and open files.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -30,11 +30,30 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
         let asked = listening(key, address, path, word);
         report.ask(SERVICE, key, "take another port", asked).await?;
     }
+    if let Some(endpoint) = &settings.traces.endpoint {
+        let fix = "look at the collector, and at traces.endpoint; nothing else needs it";
+        let asked = collector(endpoint, fix);
+        report.ask(SERVICE, "traces.endpoint", fix, asked).await?;
+    }
     let limits = std::fs::read_to_string("/proc/self/limits").ok();
     let open = limits.as_deref().and_then(open_files);
     let needed = settings.ingest.max_connections.get() as u64 + FILES;
     report.say(SERVICE, "open files", judge_files(open, needed))?;
     Ok(())
+}
+
+/// Whether somebody takes connections where traces go.
+async fn collector(endpoint: &str, fix: &str) -> Outcome {
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("http", endpoint));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let place = match authority.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+        _ => format!("{authority}:{}", if scheme == "https" { 443 } else { 80 }),
+    };
+    match TcpStream::connect(&place).await {
+        Ok(_) => Outcome::ok(format!("somebody takes connections at {place}")),
+        Err(error) => Outcome::warning(format!("nobody takes traces at {place}: {error}"), fix),
+    }
 }
 
 /// Whether an address is free, or one of us has it.

@@ -18,7 +18,10 @@ const CLOCKS: u64 = 2_000_000;
 const CONNECTIONS: i64 = 15;
 
 /// Checks Postgres; answers with a connection if what is recorded can be asked about, else why it cannot.
-pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::Result<Result<PgConnection, &'static str>> {
+pub(super) async fn check(
+    report: &mut Report,
+    settings: &Settings,
+) -> anyhow::Result<Result<PgConnection, &'static str>> {
     let url = settings.database.url();
     let place = redline_store::place(url)?;
     let mut connected = None;
