@@ -52,10 +52,6 @@ bench: ## The recording path against its floors: release build, Postgres with fs
 	cargo build --release -p redline
 	$(SERVICES) run --durable -- sh tests/bench.sh $(BENCH)
 
-.PHONY: docs
-docs: ## The pages of docs/reference that are made from the code. Tests compare them.
-	REDLINE_WRITE_DOCS=1 cargo test -q -p redline --bin redline settings::reference
-
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZ_SECONDS each (default 60). Needs cargo-fuzz; what it finds new stays in fuzz/target.
 	cd fuzz && cargo fuzz build --sanitizer none
@@ -67,3 +63,7 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS each (default 60). Needs cargo-fuzz;
 			> target/$$target.log 2>&1 || { tail -40 target/$$target.log; exit 1; }; \
 		grep number_of_executed target/$$target.log; \
 	done
+
+.PHONY: docs
+docs: ## The reference pages, from the code.
+	REDLINE_WRITE_REFERENCE=1 cargo test -p redline --bin redline reference

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use redline_console::ConsoleSettings;
 use redline_consumer::settings::{RelaySettings, WorkSettings};
@@ -250,7 +251,7 @@ fn explain(errors: figment::Error) -> anyhow::Error {
                 .map_or_else(String::new, |from| format!(" (set in {})", from.name));
             let key = error.path.join(".");
             // A syntax error quotes the line, which may hold a password.
-            let kind = error.kind.to_string();
+            let kind = words(&error.kind);
             let (first, last) = (
                 kind.lines().next().unwrap_or_default(),
                 kind.lines().next_back().unwrap_or_default(),
@@ -267,6 +268,14 @@ fn explain(errors: figment::Error) -> anyhow::Error {
         })
         .collect();
     anyhow::anyhow!("the settings cannot be used: {}", lines.join("; "))
+}
+
+/// What is wrong with a value, or with a key that nobody has.
+fn words(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownField(_, expected) => format!("unknown field; there are {}", expected.join(", ")),
+        kind => kind.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -308,7 +317,7 @@ mod tests {
     fn a_key_that_is_unknown_or_wrong_is_named() {
         for (text, part) in [
             ("[work]\nbatch = 1", "work.batch: unknown field"),
-            ("[worker]", "worker: unknown field"),
+            ("[worker]", "worker: unknown field; there are kafka, registry,"),
             (
                 "[work]\nbatch_records = \"many\"",
                 "work.batch_records: invalid type",

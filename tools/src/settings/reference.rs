@@ -16,7 +16,7 @@ use super::{Settings, WELL_KNOWN};
 const FILE: &str = include_str!("../../../configs/redline.toml");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/settings.md");
 /// With this variable the page is written instead of compared: `make docs`.
-const WRITE: &str = "REDLINE_WRITE_DOCS";
+const WRITE: &str = "REDLINE_WRITE_REFERENCE";
 
 #[derive(Default, Debug)]
 struct Section {

@@ -171,7 +171,7 @@ mod tests {
                     copies: 1,
                     brokers: 1,
                     least_in_sync: Some(1),
-                    ..good.clone()
+                    ..good
                 },
                 input,
             ),
