@@ -13,11 +13,16 @@ test: ## Everything, against real services that it fetches, starts and stops its
 	@$(SERVICES) fetch
 	cargo build --workspace --bins
 	$(SERVICES) run -- cargo test --workspace --no-fail-fast
-	$(PACKAGING)
 
 .PHONY: test-fast
 test-fast: ## What needs no service: units, properties, snapshots.
 	cargo test --workspace --exclude redline-tests
+
+.PHONY: test-jaeger
+test-jaeger: ## Traces read back from a real Jaeger, which it first builds with Go: minutes, once.
+	@$(SERVICES) check
+	cargo build --workspace --bins
+	$(SERVICES) run --jaeger -- cargo test -p redline-tests --test telemetry -- --ignored jaeger
 
 .PHONY: lint
 lint: ## Format, clippy, and what dependencies may be.
@@ -32,7 +37,7 @@ check-packaging: ## Dockerfile and docker-compose.yml, as far as that goes witho
 
 .PHONY: up
 up: .env ## The whole system in containers; .env has its passwords and ports. Needs Docker with Compose 2.24 or newer.
-	docker compose up --build --detach --wait
+	REDLINE_REVISION=$$(git rev-parse --short=12 HEAD 2> /dev/null || echo unknown) docker compose up --build --detach --wait
 	@. ./.env && echo "Redline: http://127.0.0.1:$$REDLINE_PORT  Grafana: http://127.0.0.1:$$GRAFANA_PORT  Jaeger: http://127.0.0.1:$$JAEGER_PORT"
 
 .PHONY: down

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use redline_schemas::registry::SchemaRegistry;
 use tokio::sync::mpsc as channels;
+use tracing::Instrument as _;
 
 use crate::batch::{Assigned, Batch, Decoded, Part, RawRecord};
 use crate::cluster::Cluster;
 use crate::decode::{decode, is_retried, schema_id, schema_ids};
 use crate::kafka::{Command, InFlight};
 use crate::patience::Patience;
+use crate::traces::{BatchTraces, step};
 use crate::writers::{SchemaId, Unknown, WriterSchemas};
 
 /// Pause before a service that is away is asked again.
@@ -29,6 +31,8 @@ pub(crate) struct Decoder<R> {
     commands: mpsc::Sender<Command>,
     in_flight: Arc<InFlight>,
     patience: Patience,
+    /// The consumer group.
+    group: String,
     /// Partitions that were held up, and where each is read again, by the numbers of their positions.
     held: HashMap<i32, (Arc<Assigned>, i64)>,
 }
@@ -40,6 +44,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
         cluster: Cluster,
         commands: mpsc::Sender<Command>,
         in_flight: Arc<InFlight>,
+        group: String,
     ) -> Self {
         Self {
             writers,
@@ -47,6 +52,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             commands,
             in_flight,
             patience: Patience::default(),
+            group,
             held: HashMap::new(),
         }
     }
@@ -55,7 +61,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
     pub(crate) async fn run(
         mut self,
         mut raw: channels::Receiver<Batch<RawRecord>>,
-        decoded: channels::Sender<Batch<Decoded>>,
+        decoded: channels::Sender<(Batch<Decoded>, BatchTraces)>,
     ) {
         while let Some(mut batch) = raw.recv().await {
             let position_ids: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
@@ -63,14 +69,17 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             self.keep_known_incarnations(&mut batch).await;
             self.hold_up(&mut batch).await;
             let known = self.writers.known().clone();
+            let traces = BatchTraces::begin(&batch, &self.group);
+            let step = traces.span().in_scope(|| step("decode"));
             // Decoding is computation: it must not hold up the tasks beside it.
-            let Ok(batch) = tokio::task::spawn_blocking(move || decode(batch, &known)).await else {
+            let decoding = tokio::task::spawn_blocking(move || decode(batch, &known)).instrument(step);
+            let Ok(batch) = decoding.await else {
                 return;
             };
             let kept: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
             self.in_flight
                 .ended(position_ids.into_iter().filter(|id| !kept.contains(id)));
-            if !batch.is_empty() && decoded.send(batch).await.is_err() {
+            if !batch.is_empty() && decoded.send((batch, traces)).await.is_err() {
                 return;
             }
         }

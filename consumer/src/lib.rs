@@ -28,6 +28,7 @@ mod recorder;
 pub mod relay;
 pub mod settings;
 mod sums;
+mod traces;
 pub mod worker;
 mod writers;
 

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::opening::{Member, open_partitions, watch_kafka};
 use crate::recorder::{Destinations, Errand, Links, RecordError, Recorder};
 use crate::settings::WorkSettings;
+use crate::traces::BatchTraces;
 use crate::writers::WriterSchemas;
 
 /// Pause before a service that is away is asked again.
@@ -104,9 +105,10 @@ where
         let (commands, commands_in) = mpsc::channel::<Command>();
         let (requests, requests_in) = channels::unbounded_channel::<Request>();
         let (raw, raw_in) = channels::channel::<Batch<RawRecord>>(1);
-        let (decoded, decoded_in) = channels::channel::<Batch<Decoded>>(1);
+        let (decoded, decoded_in) = channels::channel::<(Batch<Decoded>, BatchTraces)>(1);
         let (errands, errands_in) = channels::channel::<Errand>(16);
         let in_flight = Arc::new(InFlight::default());
+        let group = self.settings.group.clone();
         let own = self.topics.clone();
         let topics = [own.rows.as_str(), &own.payouts, &own.orders, &own.facts];
         let recheck = Duration::from_secs(self.settings.stopped_recheck_seconds);
@@ -168,7 +170,8 @@ where
             cluster.clone(),
             commands.clone(),
         ));
-        let decoder = Decoder::new(WriterSchemas::new(self.registry), cluster, commands, in_flight);
+        let writers = WriterSchemas::new(self.registry);
+        let decoder = Decoder::new(writers, cluster, commands, in_flight, group);
         let decoding = tokio::spawn(decoder.run(raw_in, decoded));
         let deriving = tokio::spawn(deriver.run());
         // When recording or deriving ends by itself, nothing else goes on.

@@ -1,12 +1,14 @@
 //! One librdkafka client that publishes, and what its errors mean.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Message as _};
 use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
@@ -26,8 +28,9 @@ const DEFAULTS: [(&str, &str); 5] = [
 
 /// An idempotent producer with its queue and its threads.
 pub(crate) struct Client {
-    /// Taken only when this is dropped.
-    producer: Option<ThreadedProducer<Reports>>,
+    producer: Arc<BaseProducer<Reports>>,
+    /// Takes librdkafka's reports to those who wait for them.
+    polling: Option<Polling>,
     message_max_bytes: String,
 }
 
@@ -57,19 +60,17 @@ impl Client {
             config.set(*name, value);
         }
         let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
-        let producer = config
+        let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .map_err(|error| PublishError::Stop(error.to_string()))?;
+        let producer = Arc::new(producer);
+        let polling = Polling::start(Arc::clone(&producer))
+            .map_err(|error| PublishError::Stop(format!("no thread for a Kafka client: {error}")))?;
         Ok(Self {
-            producer: Some(producer),
+            producer,
+            polling: Some(polling),
             message_max_bytes,
         })
-    }
-
-    fn producer(&self) -> Result<&ThreadedProducer<Reports>, PublishError> {
-        self.producer
-            .as_ref()
-            .ok_or_else(|| PublishError::Away("the client was closed".to_owned()))
     }
 
     /// See [`crate::publisher::Publisher::enqueue`].
@@ -80,7 +81,7 @@ impl Client {
         outgoing.key = record.key;
         outgoing.payload = record.value;
         outgoing.headers = headers(record.headers);
-        match self.producer()?.send::<[u8], [u8]>(outgoing) {
+        match self.producer.send::<[u8], [u8]>(outgoing) {
             Ok(()) => Ok(delivery),
             Err((error, _)) => Err(sort(&error, &self.message_max_bytes)),
         }
@@ -108,30 +109,27 @@ impl Client {
 
     /// See [`crate::publisher::Publisher::flush`].
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.producer()?
+        self.producer
             .flush(timeout)
             .map_err(|error| PublishError::Away(error.to_string()))
     }
 
     /// See [`crate::publisher::Publisher::fatal_error`].
     pub(crate) fn fatal_error(&self) -> Option<String> {
-        let (_, reason) = self.producer().ok()?.client().fatal_error()?;
+        let (_, reason) = self.producer.client().fatal_error()?;
         Some(reason)
     }
 
     /// For how long Kafka has not answered this client, although it was asked.
     pub(crate) fn silent_for(&self) -> Duration {
-        let since = self
-            .producer()
-            .ok()
-            .and_then(|producer| producer.context().silent_since());
+        let since = self.producer.context().silent_since();
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// As if Kafka had not answered since then.
     #[cfg(test)]
     pub(crate) fn silent_since(&self, since: Instant) {
-        let context = self.producer().unwrap().context();
+        let context = self.producer.context();
         *context.silent_since.lock().unwrap() = Some(since);
     }
 
@@ -147,7 +145,7 @@ impl Client {
     }
 
     pub(crate) fn begin(&self) -> Result<(), PublishError> {
-        self.producer()?
+        self.producer
             .begin_transaction()
             .map_err(|error| sort(&error, ""))
     }
@@ -164,10 +162,10 @@ impl Client {
     /// librdkafka blocks its caller while it waits for the broker.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        ask: impl FnOnce(&ThreadedProducer<Reports>) -> Result<T, PublishError> + Send + 'static,
+        ask: impl FnOnce(&BaseProducer<Reports>) -> Result<T, PublishError> + Send + 'static,
     ) -> Result<T, PublishError> {
         let client = Arc::clone(self);
-        tokio::task::spawn_blocking(move || ask(client.producer()?))
+        tokio::task::spawn_blocking(move || ask(&client.producer))
             .await
             .unwrap_or_else(|error| Err(PublishError::Away(error.to_string())))
     }
@@ -177,10 +175,55 @@ impl Drop for Client {
     /// What is still on its way is given up. librdkafka waits for its threads, which may themselves be stuck, so that
     /// nobody may wait for it.
     fn drop(&mut self) {
-        let producer = self.producer.take();
+        let (producer, polling) = (Arc::clone(&self.producer), self.polling.take());
         let closing = std::thread::Builder::new().name("closing a Kafka client".to_owned());
-        if let Err(error) = closing.spawn(move || drop(producer)) {
+        let closed = closing.spawn(move || {
+            drop(polling);
+            // The last one to hold the producer is the one who waits for its end.
+            while Arc::strong_count(&producer) > 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop(producer);
+        });
+        if let Err(error) = closed {
             tracing::warn!(%error, "a Kafka client could not be closed in the background");
+        }
+    }
+}
+
+/// A thread that polls for reports, until this is dropped.
+///
+/// rdkafka's own `ThreadedProducer` does the same, ten times a second, and spins through the last millisecond of each.
+struct Polling {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Polling {
+    fn start(producer: Arc<BaseProducer<Reports>>) -> std::io::Result<Self> {
+        /// A report ends the waiting at once.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("Kafka reports".to_owned())
+            .spawn(move || {
+                while !told.load(Ordering::Relaxed) {
+                    producer.poll(PATIENCE);
+                }
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

@@ -10,6 +10,7 @@ import signal
 
 import control
 import guard
+import jaeger
 import prerequisites
 from processes import Failure, report
 from run import fetch_all, run
@@ -38,8 +39,12 @@ def parse_arguments():
 
     run_parser = commands.add_parser("run", help="run a command while the services are there")
     run_parser.add_argument("--durable", action="store_true", help="as in production: fsync, more heap")
+    run_parser.add_argument("--jaeger", action="store_true", help="a Jaeger too, built where it is not cached")
     run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     run_parser.set_defaults(function=do_run)
+
+    has = commands.add_parser("has-jaeger", help="whether a Jaeger is in the cache")
+    has.set_defaults(function=lambda arguments: 0 if jaeger.is_cached() else 1)
 
     for action in ("stop", "start", "restart", "pause", "resume"):
         fault = commands.add_parser(action, help=f"{action} one service of the running `run`")
@@ -79,7 +84,7 @@ async def fetch_only(found):
 
 def do_run(arguments):
     found = look_or_fail()
-    return until_signal(run(arguments.command, arguments.durable, found))
+    return until_signal(run(arguments.command, arguments.durable, arguments.jaeger, found))
 
 
 def do_fault(arguments):

@@ -15,6 +15,7 @@
 
 pub mod checker;
 mod database;
+mod demo;
 mod door;
 pub mod examples;
 mod http;
@@ -29,7 +30,9 @@ mod services;
 mod settings;
 mod wait;
 
+pub use demo::Demo;
 pub use door::{Answer, Door};
+pub use http::client as http_client;
 pub use installation::{Installation, Plan};
 pub use kafka::{Kafka, Raw, Read};
 pub use process::{Ended, Process};

@@ -117,10 +117,10 @@ impl Command {
             Self::Ingest => "ingest",
             Self::Work => "work",
             Self::Relay => "relay",
+            Self::Serve => "serve",
+            Self::Demo(_) => "demo",
             Self::Collect(_) => "collect",
             Self::Simulate(_) => "simulate",
-            Self::Demo(_) => "demo",
-            Self::Serve => "serve",
             _ => "command",
         }
     }

@@ -123,6 +123,8 @@ pub struct Poller {
     paused: bool,
     /// Whether partitions were opened or closed since the client was last told.
     to_be_read_changed: bool,
+    /// How many partitions are read, as it was said.
+    told_reading: Option<usize>,
 }
 
 impl Poller {
@@ -156,6 +158,7 @@ impl Poller {
             building,
             paused: false,
             to_be_read_changed: false,
+            told_reading: None,
         })
     }
 
@@ -238,10 +241,15 @@ impl Poller {
 
     fn poll(&mut self) {
         /// Short enough to obey commands in time, long enough to idle cheaply.
-        const PATIENCE: Duration = Duration::from_millis(10);
+        const PATIENCE: Duration = Duration::from_millis(50);
+        /// The same while a batch waits for more records.
+        const BRIEFLY: Duration = Duration::from_millis(10);
         /// Messages taken before commands are looked at again.
         const MOST: usize = 1_000;
-        let mut patience = PATIENCE;
+        let mut patience = match self.building.is_empty() {
+            true => PATIENCE,
+            false => BRIEFLY,
+        };
         for _ in 0..MOST {
             match self.consumer.poll(patience) {
                 None => return,
