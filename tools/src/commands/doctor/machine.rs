@@ -131,6 +131,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_collector_takes_connections_or_is_named_with_the_setting() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let there = collector(&format!("http://{address}/v1"), "fix").await;
+        assert_eq!(there, Outcome::ok(format!("somebody takes connections at {address}")));
+        drop(listener);
+        let away = format!("{:?}", collector(&format!("http://{address}"), "look at traces.endpoint").await);
+        assert!(away.contains("Warning") && away.contains("look at traces.endpoint"), "{away}");
+    }
+
+    #[tokio::test]
     async fn an_address_is_free_or_ours_or_taken() {
         let free = listening(
             "ingest.listen",

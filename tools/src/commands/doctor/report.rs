@@ -115,6 +115,7 @@ impl Report {
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|name| name == "dumb");
         let bar = spinner()?;
+        bar.set_message("settings");
         bar.enable_steady_tick(Duration::from_millis(100));
         Ok(Self {
             checks: Vec::new(),
