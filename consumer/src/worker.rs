@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use redline_producer::kafka::KafkaSettings;
+use redline_producer::kafka::{Callbacks, KafkaSettings};
 use redline_schemas::avro::FLAG_SCHEMA;
 use redline_schemas::registry::{RegistryError, SchemaRegistry};
 use redline_schemas::topics::{Topics, subject};
@@ -121,6 +121,7 @@ where
         config.set("client.id", &member.client_id);
         let poller = Poller::new(
             config,
+            Callbacks::new(&self.kafka),
             &topics,
             self.settings.clone(),
             Channels {
@@ -205,7 +206,9 @@ where
                         self.topics.flagged
                     )));
                 }
-                Err(error @ RegistryError::Refused { .. }) => return Err(error.into()),
+                Err(error @ (RegistryError::Refused { .. } | RegistryError::Unusable(_))) => {
+                    return Err(error.into());
+                }
                 Err(error) => tracing::warn!(%error, "waiting for the schema registry"),
             }
             if pause(stop).await {

@@ -1,10 +1,10 @@
 //! One librdkafka client that publishes, and what its errors mean.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -13,7 +13,7 @@ use rdkafka::{ClientContext, Message as _};
 use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
-use crate::kafka::{KafkaSettings, partition_count};
+use crate::kafka::{Callbacks, KafkaSettings, Served, partition_count};
 use crate::publisher::{Delivered, Delivery, Outgoing, PublishError};
 
 /// Properties that the `client` settings may change.
@@ -28,9 +28,7 @@ const DEFAULTS: [(&str, &str); 5] = [
 
 /// An idempotent producer with its queue and its threads.
 pub(crate) struct Client {
-    producer: Arc<BaseProducer<Reports>>,
-    /// Takes librdkafka's reports to those who wait for them.
-    polling: Option<Polling>,
+    client: Served<Reports>,
     message_max_bytes: String,
 }
 
@@ -60,17 +58,20 @@ impl Client {
             config.set(*name, value);
         }
         let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
-        let producer: BaseProducer<Reports> = config
-            .create_with_context(Reports::default())
-            .map_err(|error| PublishError::Stop(error.to_string()))?;
-        let producer = Arc::new(producer);
-        let polling = Polling::start(Arc::clone(&producer))
-            .map_err(|error| PublishError::Stop(format!("no thread for a Kafka client: {error}")))?;
+        let reports = Reports {
+            callbacks: Callbacks::new(settings),
+            silent_since: Mutex::default(),
+        };
+        let client = Served::new(&config, reports)
+            .map_err(|error| PublishError::Stop(format!("kafka.client: {error}")))?;
         Ok(Self {
-            producer,
-            polling: Some(polling),
+            client,
             message_max_bytes,
         })
+    }
+
+    fn producer(&self) -> &BaseProducer<Reports> {
+        self.client.producer()
     }
 
     /// See [`crate::publisher::Publisher::enqueue`].
@@ -81,7 +82,7 @@ impl Client {
         outgoing.key = record.key;
         outgoing.payload = record.value;
         outgoing.headers = headers(record.headers);
-        match self.producer.send::<[u8], [u8]>(outgoing) {
+        match self.producer().send::<[u8], [u8]>(outgoing) {
             Ok(()) => Ok(delivery),
             Err((error, _)) => Err(sort(&error, &self.message_max_bytes)),
         }
@@ -109,27 +110,27 @@ impl Client {
 
     /// See [`crate::publisher::Publisher::flush`].
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.producer
+        self.producer()
             .flush(timeout)
             .map_err(|error| PublishError::Away(error.to_string()))
     }
 
     /// See [`crate::publisher::Publisher::fatal_error`].
     pub(crate) fn fatal_error(&self) -> Option<String> {
-        let (_, reason) = self.producer.client().fatal_error()?;
+        let (_, reason) = self.producer().client().fatal_error()?;
         Some(reason)
     }
 
     /// For how long Kafka has not answered this client, although it was asked.
     pub(crate) fn silent_for(&self) -> Duration {
-        let since = self.producer.context().silent_since();
+        let since = self.producer().context().silent_since();
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// As if Kafka had not answered since then.
     #[cfg(test)]
     pub(crate) fn silent_since(&self, since: Instant) {
-        let context = self.producer.context();
+        let context = self.producer().context();
         *context.silent_since.lock().unwrap() = Some(since);
     }
 
@@ -145,7 +146,7 @@ impl Client {
     }
 
     pub(crate) fn begin(&self) -> Result<(), PublishError> {
-        self.producer
+        self.producer()
             .begin_transaction()
             .map_err(|error| sort(&error, ""))
     }
@@ -165,66 +166,9 @@ impl Client {
         ask: impl FnOnce(&BaseProducer<Reports>) -> Result<T, PublishError> + Send + 'static,
     ) -> Result<T, PublishError> {
         let client = Arc::clone(self);
-        tokio::task::spawn_blocking(move || ask(&client.producer))
+        tokio::task::spawn_blocking(move || ask(client.producer()))
             .await
             .unwrap_or_else(|error| Err(PublishError::Away(error.to_string())))
-    }
-}
-
-impl Drop for Client {
-    /// What is still on its way is given up. librdkafka waits for its threads, which may themselves be stuck, so that
-    /// nobody may wait for it.
-    fn drop(&mut self) {
-        let (producer, polling) = (Arc::clone(&self.producer), self.polling.take());
-        let closing = std::thread::Builder::new().name("closing a Kafka client".to_owned());
-        let closed = closing.spawn(move || {
-            drop(polling);
-            // The last one to hold the producer is the one who waits for its end.
-            while Arc::strong_count(&producer) > 1 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            drop(producer);
-        });
-        if let Err(error) = closed {
-            tracing::warn!(%error, "a Kafka client could not be closed in the background");
-        }
-    }
-}
-
-/// A thread that polls for reports, until this is dropped.
-///
-/// rdkafka's own `ThreadedProducer` does the same, ten times a second, and spins through the last millisecond of each.
-struct Polling {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Polling {
-    fn start(producer: Arc<BaseProducer<Reports>>) -> std::io::Result<Self> {
-        /// A report ends the waiting at once.
-        const PATIENCE: Duration = Duration::from_secs(1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("Kafka reports".to_owned())
-            .spawn(move || {
-                while !told.load(Ordering::Relaxed) {
-                    producer.poll(PATIENCE);
-                }
-            })?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Polling {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -256,10 +200,11 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
         Some(Code::Fatal | Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) => {
             PublishError::Worn(reason)
         }
+        // Who began with a login that is refused has ended at its start. What is refused later was changed on the other
+        // side, and may be changed back, or be in a directory that is away: it is waited for.
+        Some(Code::Authentication | Code::SaslAuthenticationFailed) => PublishError::Away(reason),
         Some(
-            Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
+            Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
             | Code::InvalidTransactionTimeout
@@ -271,9 +216,9 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
     }
 }
 
-/// Takes librdkafka's reports to those who wait for them, and its log lines to ours.
-#[derive(Default)]
+/// Takes librdkafka's reports to those who wait for them.
 struct Reports {
+    callbacks: Callbacks,
     /// The first time-out since the last acknowledgement.
     silent_since: Mutex<Option<Instant>>,
 }
@@ -296,22 +241,18 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        match level {
-            // Properties of consumers and producers stand in one section, so each ignores some.
-            _ if facility == "CONFWARN" => tracing::debug!(facility, "{line}"),
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{line}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{line}"),
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{line}"),
-        }
+        self.callbacks.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "{reason}");
+        self.callbacks.error(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.callbacks.token()
     }
 }
 

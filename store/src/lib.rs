@@ -92,6 +92,18 @@ pub fn place(url: &str) -> Result<String, StoreError> {
     Ok(format!("{host}:{port}/{database}"))
 }
 
+/// Whether Postgres can be used: that it answers, is who it says, and takes our login.
+///
+/// # Errors
+/// When it does not; see [`StoreError::is_unusable`].
+pub async fn reach(url: &str, role: &str) -> Result<(), StoreError> {
+    recording_connection(url, role, Timeouts::default())
+        .await?
+        .close()
+        .await?;
+    Ok(())
+}
+
 /// A pool for queries and commands. It connects when it is first used.
 ///
 /// # Errors

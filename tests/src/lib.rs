@@ -9,6 +9,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(
+    clippy::disallowed_methods,
+    reason = "Kafka as foreign clients see it, not as ours do"
+)]
+#![allow(
     clippy::print_stderr,
     reason = "a test that fails shows what happened on the error stream"
 )]
@@ -26,6 +30,7 @@ mod proxy;
 mod random;
 mod registry;
 pub mod rows;
+mod secure;
 mod services;
 mod settings;
 mod wait;
@@ -39,5 +44,6 @@ pub use process::{Ended, Process};
 pub use proxy::Proxy;
 pub use random::Random;
 pub use registry::Registry;
+pub use secure::{Secure, Variables};
 pub use services::Services;
 pub use wait::until;

@@ -250,8 +250,20 @@ async fn main() -> ExitCode {
 
 /// An error with its causes, each said once: some errors say their cause themselves.
 fn told(error: &anyhow::Error) -> String {
+    // What says by itself what to mend needs no cause.
+    let is_whole = |cause: &(dyn std::error::Error + 'static)| {
+        let store = cause
+            .downcast_ref::<StoreError>()
+            .is_some_and(StoreError::is_unusable);
+        let keys = cause
+            .downcast_ref::<KeyError>()
+            .is_some_and(KeyError::is_unusable);
+        store || keys
+    };
+    let whole = error.chain().position(is_whole).unwrap_or(usize::MAX);
     error
         .chain()
+        .take(whole.saturating_add(1))
         .map(ToString::to_string)
         .fold(String::new(), |told, cause| {
             if told.is_empty() {
@@ -317,7 +329,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Serve => serve::run(&settings, told_to_stop()?).await?,
         Command::Ingest => ingest::run(&settings, told_to_stop()?).await?,
         Command::Work => work::run(settings, told_to_stop()?).await?,
-        Command::Relay => relay::relay(&settings, told_to_stop()?).await?,
+        Command::Relay => relay::run(&settings, told_to_stop()?).await?,
         Command::Collect(CollectCommand::Files(CollectFiles { file, source, json })) => {
             collect::files(&settings, &file, &source, json).await?;
         }

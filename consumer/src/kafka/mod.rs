@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use redline_producer::kafka::{Callbacks, create};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +92,13 @@ fn join(
     config: &ClientConfig,
     topics: &[String],
     shared: &Arc<Shared>,
+    callbacks: &Arc<Callbacks>,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    let consumer: BaseConsumer<Context> = config.create_with_context(Context(Arc::clone(shared)))?;
+    let context = Context {
+        shared: Arc::clone(shared),
+        callbacks: Arc::clone(callbacks),
+    };
+    let consumer: BaseConsumer<Context> = create(config, context)?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics)?;
     Ok(consumer)
@@ -111,6 +117,7 @@ pub struct Channels {
 /// The thread's own things.
 pub struct Poller {
     config: ClientConfig,
+    callbacks: Arc<Callbacks>,
     topics: Vec<String>,
     consumer: BaseConsumer<Context>,
     shared: Arc<Shared>,
@@ -134,6 +141,7 @@ impl Poller {
     /// When a property is wrong.
     pub fn new(
         config: ClientConfig,
+        callbacks: Callbacks,
         topics: &[&str],
         settings: WorkSettings,
         channels: Channels,
@@ -143,10 +151,12 @@ impl Poller {
         let config = consumer_config(config, &settings);
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let shared = Arc::new(Shared::new(in_flight, channels.requests));
-        let consumer = join(&config, &topics, &shared)?;
+        let callbacks = Arc::new(callbacks);
+        let consumer = join(&config, &topics, &shared, &callbacks)?;
         let building = Building::default();
         Ok(Self {
             config,
+            callbacks,
             topics,
             consumer,
             shared,
@@ -212,7 +222,7 @@ impl Poller {
     fn join_anew(&mut self) {
         tracing::warn!("Kafka does not count this worker among its group's members; it joins anew");
         let shared = Arc::new(self.shared.without_partitions());
-        match join(&self.config, &self.topics, &shared) {
+        match join(&self.config, &self.topics, &shared, &self.callbacks) {
             Ok(consumer) => {
                 self.shared.forget_all();
                 self.shared = shared;

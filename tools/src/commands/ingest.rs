@@ -8,10 +8,15 @@ use redline_producer::publisher::Publisher;
 use redline_schemas::registry::SchemaRegistry;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use crate::settings::Settings;
+
+/// What the door cannot work without.
+const SERVICES: [Service; 3] = [Service::Kafka, Service::Registry, Service::Postgres];
 
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    connecting::check(settings, &SERVICES).await?;
     let registry = settings.registry.client()?;
     let door = bind(settings, registry, prometheus::Registry::new()).await?;
     tracing::info!(address = %door.address(), "the door is open");

@@ -5,9 +5,16 @@ use std::time::Duration;
 use redline_producer::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use crate::settings::Settings;
 
 /// Relays until told to stop.
+pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    connecting::check(settings, &[Service::Kafka, Service::Postgres]).await?;
+    relay(settings, stop).await
+}
+
+/// The same on services that were looked at.
 pub(crate) async fn relay(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
     // Every round of the relay waits for its acknowledgements, so nothing is gained by waiting for company.

@@ -14,7 +14,7 @@ use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, Simulation
 use redline_store::{findings, read_only_connection};
 
 use super::feed::Feed;
-use super::{counted, spinner};
+use super::{connecting, counted, spinner};
 use crate::settings::Settings;
 use crate::{Ending, Misuse, found};
 
@@ -173,6 +173,7 @@ async fn publish(
     bar: &ProgressBar,
 ) -> anyhow::Result<u64> {
     rules_are_in_force(settings, &simulation.rules_toml).await?;
+    connecting::kafka(settings).await?;
     let mut feed = Feed::new(&settings.kafka, settings.registry.client()?, &settings.topics)?;
     let facts = match sheet.facts {
         When::First => FactsArrive::First,

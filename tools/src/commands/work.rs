@@ -4,15 +4,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redline_consumer::deduplicate::RedisMarks;
+use redline_consumer::redis_connection;
 use redline_consumer::worker::Worker;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use crate::settings::Settings;
+
+/// How long Redis may take to answer at the start.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let marks = redis_marks(&settings)?;
+    connecting::check(&settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
+    let marks = redis_marks(&settings).await?;
     let metrics = prometheus::Registry::new();
     if let Some(address) = settings.work.metrics_listen {
         let listener = TcpListener::bind(address)
@@ -49,8 +55,14 @@ pub(crate) fn worker<R, M>(
     }
 }
 
-/// Marks in Redis.
-pub(crate) fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMarks> {
+/// Marks in Redis. It decides nothing: whatever is wrong with it is told, and the work begins.
+pub(crate) async fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMarks> {
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
-    RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime).map_err(anyhow::Error::msg)
+    let redis = settings.redis.client()?;
+    if let Err(trouble) = redis_connection::reach(&redis, &settings.work.mark_prefix, REDIS_PATIENCE).await {
+        tracing::warn!(
+            "{trouble}; this worker goes on without it, and looks up in Postgres what Redis would know"
+        );
+    }
+    Ok(RedisMarks::new(redis, &settings.work.mark_prefix, lifetime))
 }

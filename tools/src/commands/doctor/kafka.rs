@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::{BaseProducer, Producer as _};
+use redline_producer::kafka::{self, Admin};
+use redline_producer::turns::Turns;
 
 use super::PATIENCE;
 use super::kafka_topics::{self, Topic, Wanted};
@@ -19,7 +19,7 @@ const LOOK: &str = "look at Kafka, and at kafka.bootstrap_servers and kafka.clie
 
 /// A cluster that answered.
 pub(super) struct Brokers {
-    admin: Arc<AdminClient<DefaultClientContext>>,
+    admin: Arc<Admin>,
     pub(super) metadata: Arc<Metadata>,
 }
 
@@ -48,10 +48,7 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
                     found = Some(brokers);
                     Outcome::ok(format!("{count} at {}", settings.kafka.bootstrap_servers))
                 }
-                Err(reason) => {
-                    let place = &settings.kafka.bootstrap_servers;
-                    Outcome::failed(format!("{place} does not answer: {reason}"), LOOK)
-                }
+                Err(reason) => Outcome::failed(reason, LOOK),
             }
         })
         .await?;
@@ -76,15 +73,12 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
 }
 
 async fn reach(settings: &Settings) -> Result<Brokers, String> {
-    let admin: AdminClient<DefaultClientContext> = settings
-        .kafka
-        .client_config()
-        .create()
-        .map_err(|error| error.to_string())?;
-    let admin = Arc::new(admin);
-    let asking = Arc::clone(&admin);
     // Shorter than the report's own patience, so that Kafka's words arrive.
     let patience = PATIENCE.saturating_sub(Duration::from_secs(1));
+    let told = |error: kafka::Unreached| error.to_string();
+    kafka::reach(&settings.kafka, patience).await.map_err(told)?;
+    let admin = Arc::new(kafka::admin(&settings.kafka).await.map_err(told)?);
+    let asking = Arc::clone(&admin);
     let asked = tokio::task::spawn_blocking(move || asking.inner().fetch_metadata(None, patience));
     let metadata = asked.await.map_err(|error| error.to_string())?;
     let metadata = Arc::new(metadata.map_err(|error| error.to_string())?);
@@ -168,28 +162,12 @@ async fn transactions(report: &mut Report, settings: &Settings) -> anyhow::Resul
     let fix = "on fewer than three brokers set transaction.state.log.replication.factor and \
                transaction.state.log.min.isr to their number; allow the client to write under the transactional ids \
                that begin with the name of the topic of flags";
-    let mut config = settings.kafka.client_config();
-    let patience = PATIENCE.saturating_sub(Duration::from_secs(1));
-    config
-        .set("transactional.id", &id)
-        .set("enable.idempotence", "true")
-        .set("transaction.timeout.ms", "5000");
-    let asked = tokio::task::spawn_blocking(move || {
-        let producer: BaseProducer = config.create()?;
-        let begun = producer.init_transactions(patience);
-        // Its end is not waited for: librdkafka may have to give up connections first.
-        std::thread::spawn(move || drop(producer));
-        begun
-    });
-    report
-        .ask(SERVICE, "transactions", fix, async {
-            match asked.await {
-                Ok(Ok(())) => Outcome::ok("they come about; the relay publishes in them"),
-                Ok(Err(error)) => {
-                    Outcome::failed(format!("none comes about under the id {id}: {error}"), fix)
-                }
-                Err(error) => Outcome::failed(error.to_string(), fix),
-            }
-        })
-        .await
+    let mut turns = Turns::new(settings.kafka.clone(), PATIENCE, id.clone());
+    let begun = async {
+        match turns.begin().await {
+            Ok(_) => Outcome::ok("they come about; the relay publishes in them"),
+            Err(error) => Outcome::failed(format!("none comes about under the id {id}: {error}"), fix),
+        }
+    };
+    report.ask(SERVICE, "transactions", fix, begun).await
 }

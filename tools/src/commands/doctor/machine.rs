@@ -135,10 +135,19 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let there = collector(&format!("http://{address}/v1"), "fix").await;
-        assert_eq!(there, Outcome::ok(format!("somebody takes connections at {address}")));
+        assert_eq!(
+            there,
+            Outcome::ok(format!("somebody takes connections at {address}"))
+        );
         drop(listener);
-        let away = format!("{:?}", collector(&format!("http://{address}"), "look at traces.endpoint").await);
-        assert!(away.contains("Warning") && away.contains("look at traces.endpoint"), "{away}");
+        let away = format!(
+            "{:?}",
+            collector(&format!("http://{address}"), "look at traces.endpoint").await
+        );
+        assert!(
+            away.contains("Warning") && away.contains("look at traces.endpoint"),
+            "{away}"
+        );
     }
 
     #[tokio::test]

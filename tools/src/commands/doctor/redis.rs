@@ -1,9 +1,11 @@
 //! Redis: whether it is there, may be used for marks, and makes room for new ones.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use redis::{Client, RedisError};
+use redline_consumer::redis_connection;
 
+use super::PATIENCE;
 use super::report::{Outcome, Report};
 use crate::settings::Settings;
 
@@ -35,15 +37,12 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
     Ok(())
 }
 
-async fn asked(settings: &Settings) -> Result<About, RedisError> {
-    let client = Client::open(settings.redis.url())?;
+async fn asked(settings: &Settings) -> anyhow::Result<About> {
+    let client = settings.redis.client()?;
+    // Shorter than the report's own patience, so that Redis' words arrive.
+    let patience = PATIENCE.saturating_sub(Duration::from_secs(1));
+    redis_connection::reach(&client, &settings.work.mark_prefix, patience).await?;
     let mut connection = client.get_multiplexed_async_connection().await?;
-    // What a worker reads and writes, under a name that no content has.
-    let key = format!("{}doctor", settings.work.mark_prefix);
-    let mut marks = redis::pipe();
-    marks.cmd("SET").arg(&key).arg("1").arg("EX").arg(1).ignore();
-    marks.cmd("MGET").arg(&key).ignore();
-    marks.query_async::<()>(&mut connection).await?;
     let about = redis::cmd("INFO").query_async::<String>(&mut connection).await;
     // Who may not ask that can be of use all the same.
     Ok(read(&about.unwrap_or_default()))
