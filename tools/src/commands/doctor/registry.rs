@@ -4,7 +4,7 @@ use redline_schemas::avro;
 use redline_schemas::registry::{COMPATIBILITY, ConfluentRegistry, RegistryError, SchemaRegistry as _};
 use redline_schemas::topics::subject;
 
-use super::report::{Outcome, Report};
+use super::report::{Outcome, Report, Result as Checked};
 use crate::settings::Settings;
 
 const SERVICE: &str = "registry";
@@ -14,7 +14,13 @@ const LOOK: &str = "look at the registry, and at registry.url";
 pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::Result<()> {
     let topics = &settings.topics;
     let registry = settings.registry.client()?;
-    let mut is_away = false;
+    let reached = async {
+        match registry.reach().await {
+            Ok(()) => Outcome::ok("it answers, and lists its subjects"),
+            Err(error) => Outcome::failed(error.to_string(), LOOK),
+        }
+    };
+    let reached = report.ask(SERVICE, "server", LOOK, reached).await?;
     for (topic, schema) in [
         (&topics.rows, avro::ROW_SCHEMA),
         (&topics.payouts, avro::PAYOUT_SCHEMA),
@@ -23,28 +29,15 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
         (&topics.flagged, avro::FLAG_SCHEMA),
     ] {
         let subject = subject(topic);
-        if is_away {
+        if reached != Checked::Ok {
             report.say(SERVICE, &subject, Outcome::skipped("the registry cannot be used"))?;
             continue;
         }
         let asked = async {
-            match asked(&registry, &subject, schema).await {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    is_away = true;
-                    Outcome::failed(error.to_string(), LOOK)
-                }
-            }
+            let outcome = asked(&registry, &subject, schema).await;
+            outcome.unwrap_or_else(|error| Outcome::failed(error.to_string(), LOOK))
         };
-        let mut is_silent = true;
-        report
-            .ask(SERVICE, &subject, LOOK, async {
-                let outcome = asked.await;
-                is_silent = false;
-                outcome
-            })
-            .await?;
-        is_away |= is_silent;
+        report.ask(SERVICE, &subject, LOOK, asked).await?;
     }
     Ok(())
 }
