@@ -15,8 +15,8 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
     let topics = &settings.topics;
     let registry = settings.registry.client()?;
     let reached = async {
-        match registry.reach().await {
-            Ok(()) => Outcome::ok("it answers, and lists its subjects"),
+        match registry.reach(&subject(&topics.rows)).await {
+            Ok(()) => Outcome::ok("it answers"),
             Err(error) => Outcome::failed(error.to_string(), LOOK),
         }
     };
