@@ -7,6 +7,13 @@ PACKAGING = python3 tests/packaging
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
 
+.PHONY: demo
+demo: ## See it work: everything in one process, nothing to install. DEMO=--once ends it by itself.
+	@scripts/can-build
+	@[ -x target/demo/redline ] || echo "Compiling Redline; the first time takes some minutes." >&2
+	@cargo build --profile demo --package redline
+	@target/demo/redline demo $(DEMO)
+
 .PHONY: test
 test: ## Everything, against real services that it fetches, starts and stops itself.
 	@$(SERVICES) check

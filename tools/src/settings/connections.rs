@@ -170,6 +170,15 @@ impl DatabaseSettings {
         self.url.expose_secret()
     }
 
+    /// The database at this address.
+    pub(crate) fn at(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            password: None,
+            password_file: None,
+        }
+    }
+
     pub(super) fn read_secrets(&mut self) -> Result<(), String> {
         secret::settle(
             &mut self.password,
