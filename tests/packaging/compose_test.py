@@ -1,4 +1,4 @@
-"""docker-compose.yml, read by Docker Compose itself: it refuses wrong keys, undefined dependencies and unset variables."""
+"""docker-compose.yml, read by Docker Compose itself: it refuses wrong keys, undefined dependencies, unset variables."""
 
 import json
 import os

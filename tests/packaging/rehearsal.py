@@ -2,8 +2,8 @@
 
     unshare --mount --net --pid --fork --kill-child --mount-proc python3 rehearsal.py FOLDER
 
-Taken from the compose file: variables, commands, health checks, ports, names of hosts. Not taken: the images. In their
-stead run Kafka, Apicurio and Postgres as the tests have them, Redis for Valkey, and the binary as the user of the image.
+Taken from the compose file: variables, commands, health checks, ports, names of hosts. Not taken: the images. In
+their stead run Kafka, Apicurio and Postgres as the tests have them, Redis for Valkey, and the binary as the user of the image.
 The services are on one host, the roles on another, because both have a port 8080. FOLDER has given.json.
 """
 
