@@ -7,6 +7,13 @@ PACKAGING = python3 tests/packaging
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
 
+.PHONY: demo
+demo: ## See it work: everything in one process, nothing to install. DEMO=--once ends it by itself.
+	@scripts/can-build
+	@[ -x target/demo/redline ] || echo "Compiling Redline; the first time takes some minutes." >&2
+	@cargo build --profile demo --package redline
+	@target/demo/redline demo $(DEMO)
+
 .PHONY: test
 test: ## Everything, against real services that it fetches, starts and stops itself.
 	@$(SERVICES) check
@@ -58,6 +65,17 @@ bench: ## The recording path against its floors: release build, Postgres with fs
 	$(SERVICES) run --durable -- sh tests/bench.sh $(BENCH)
 
 .PHONY: fuzz
-fuzz: ## Both fuzz targets for FUZZ_SECONDS each (default 60). Needs a nightly toolchain and cargo-fuzz.
-	cd fuzz && cargo +nightly fuzz run wire -- -max_total_time=$(or $(FUZZ_SECONDS),60)
-	cd fuzz && cargo +nightly fuzz run door -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+fuzz: ## Every fuzz target for FUZZ_SECONDS each (default 60). Needs cargo-fuzz; what it finds new stays in fuzz/target.
+	cd fuzz && cargo fuzz build --sanitizer none
+	@cd fuzz && for target in $$(cargo fuzz list); do \
+		echo "fuzz: $$target for $(or $(FUZZ_SECONDS),60) s"; \
+		mkdir -p target/corpus/$$target; \
+		cargo fuzz run --sanitizer none $$target target/corpus/$$target corpus/$$target -- \
+			-max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			> target/$$target.log 2>&1 || { tail -40 target/$$target.log; exit 1; }; \
+		grep number_of_executed target/$$target.log; \
+	done
+
+.PHONY: docs
+docs: ## The reference pages, from the code.
+	REDLINE_WRITE_REFERENCE=1 cargo test -p redline --bin redline reference

@@ -279,9 +279,9 @@ impl ConfluentRegistry {
         }
     }
 
-    async fn set_compatibility(&self, subject: &str) -> Result<(), RegistryError> {
-        let request = self.http.put(format!("{}/config/{subject}", self.url));
-        let request = match &self.access {
+    /// A request with what logs in.
+    fn with_login(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.access {
             Access {
                 token: Some(token), ..
             } => request.bearer_auth(token.expose_secret()),
@@ -291,8 +291,39 @@ impl ConfluentRegistry {
                 ..
             } => request.basic_auth(username, password.as_ref().map(SecretString::expose_secret)),
             _ => request,
-        };
-        let answer = request
+        }
+    }
+
+    /// The level of a subject; none when it has none of its own.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, RegistryError> {
+        let request = self.http.get(format!("{}/config/{subject}", self.url));
+        let answer = self.with_login(request).send().await.map_err(|error| {
+            let reason = error.to_string();
+            self.unanswered(&error, reason)
+        })?;
+        let status = answer.status();
+        if status == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if matches!(status.as_u16(), 401 | 403) {
+            return Err(self.refused_login(&status.to_string()));
+        }
+        let text = answer.text().await.unwrap_or_default();
+        if !status.is_success() {
+            return Err(self.unavailable(format!("the level of {subject}: {status} {text}")));
+        }
+        let level = serde_json::from_str::<serde_json::Value>(&text).ok();
+        let level = level.and_then(|answer| Some(answer.get("compatibilityLevel")?.as_str()?.to_owned()));
+        Ok(level)
+    }
+
+    async fn set_compatibility(&self, subject: &str) -> Result<(), RegistryError> {
+        let request = self.http.put(format!("{}/config/{subject}", self.url));
+        let answer = self
+            .with_login(request)
             .header("content-type", "application/vnd.schemaregistry.v1+json")
             .body(format!(r#"{{"compatibility":"{COMPATIBILITY}"}}"#))
             .send()

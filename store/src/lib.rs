@@ -11,6 +11,7 @@ pub mod error;
 pub mod facts;
 pub mod findings;
 pub mod flags;
+pub mod health;
 pub mod history;
 pub mod keys;
 pub mod outbox;
@@ -32,6 +33,9 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 pub use error::{Class, StoreError};
 pub use sqlx;
+
+/// What the database is made by.
+pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// How long Postgres lets a recording connection wait before it ends its transaction by itself.
 #[derive(Clone, Copy, Debug)]
@@ -224,10 +228,9 @@ pub async fn migrate(url: &str) -> Result<usize, StoreError> {
     sqlx::raw_sql("set search_path = redline")
         .execute(&mut connection)
         .await?;
-    let migrator = sqlx::migrate!("./migrations");
-    migrator.run(&mut connection).await?;
+    MIGRATOR.run(&mut connection).await?;
     ensure_event_partitions(&mut connection).await?;
-    Ok(migrator.iter().count())
+    Ok(MIGRATOR.iter().count())
 }
 
 /// Makes the partitions of `events` for this month and the next two.

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod demo;
+mod doctor;
 mod facts;
 mod limits;
 mod migrate;

@@ -85,6 +85,7 @@ async fn all_roles_run_with_the_rights_in_postgres_that_the_guide_gives_them() {
     first.kill9();
     for arguments in [
         &["doctor", "--quiet", "--wait", "30"][..],
+        &["doctor"],
         &["position", "list"],
         &["quarantine", "list"],
         &["rules", "list"],

@@ -17,11 +17,8 @@ from confluent_kafka.admin import (
 ROLES = [
     (ResourceType.TOPIC, AclOperation.READ),
     (ResourceType.TOPIC, AclOperation.WRITE),
-    (ResourceType.TOPIC, AclOperation.DESCRIBE),
     (ResourceType.GROUP, AclOperation.READ),
-    (ResourceType.GROUP, AclOperation.DESCRIBE),
     (ResourceType.TRANSACTIONAL_ID, AclOperation.WRITE),
-    (ResourceType.TRANSACTIONAL_ID, AclOperation.DESCRIBE),
 ]
 MIGRATE = [
     (ResourceType.TOPIC, AclOperation.CREATE),

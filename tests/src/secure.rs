@@ -44,10 +44,17 @@ impl Secure {
         BufReader::new(output)
             .read_line(&mut line)
             .expect("its output is text");
-        Some(Self {
-            described: serde_json::from_str(&line).ok()?,
-            _harness: harness,
-        })
+        match serde_json::from_str(&line) {
+            Ok(described) => Some(Self {
+                described,
+                _harness: harness,
+            }),
+            Err(_) => {
+                drop(harness.stdin.take());
+                let _ = harness.wait();
+                None
+            }
+        }
     }
 
     /// A text that describes them, such as `password`, or `kafka/scram`.

@@ -11,7 +11,7 @@ use redline_tests::rows::{billing, row};
 use redline_tests::{Door, Installation, Plan, Process, Raw, http_client};
 use serde_json::json;
 
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, Span};
 use crate::{REST, traced};
 
 /// Unique texts, each with what it stands for.
@@ -323,6 +323,10 @@ async fn nothing_is_told(filter: Option<&str>) {
             spans.iter().any(|span| span.name == name),
             "no span {name} arrived"
         );
+    }
+    for role in ["ingest", "work", "relay", "collect"] {
+        let is_of = |span: &&Span| span.resource.get("redline.role").is_some_and(|of| of == role);
+        assert!(spans.iter().any(|span| is_of(&span)), "no span of {role} arrived");
     }
     for span in spans {
         said += &span.everything;

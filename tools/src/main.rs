@@ -1,6 +1,8 @@
 //! The `redline` binary: reads its arguments and settings, and wires the crates together. Nothing else.
 
 mod commands;
+#[cfg(test)]
+mod help;
 mod roles;
 mod settings;
 
@@ -26,7 +28,8 @@ use crate::settings::Settings;
     version,
     about,
     arg_required_else_help = true,
-    after_help = "Example: redline migrate && redline work"
+    after_help = "Example: redline migrate && redline serve\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong use, 3 checked and found something."
 )]
 struct Arguments {
     /// Settings file; default configs/redline.toml, or REDLINE_CONFIG.
@@ -80,19 +83,9 @@ enum Command {
     /// Reference tables, such as contract prices, holidays or editors.
     #[command(subcommand, after_help = "Example: redline reference list")]
     Reference(reference::ReferenceCommand),
-    /// How the installation is.
-    #[command(after_help = "Example: redline doctor --quiet --wait 60")]
-    Doctor {
-        /// Whether everything that Kafka has is recorded, judged under all facts and published; exit 3 when it is not.
-        #[arg(long, required = true)]
-        quiet: bool,
-        /// Wait for it so many seconds at most.
-        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-        wait: u32,
-        /// The result as one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Check every connection and setting, and say what to mend; exit 3 when there is something.
+    #[command(after_help = "Examples:\n  redline doctor\n  redline doctor --quiet --wait 60")]
+    Doctor(DoctorArguments),
     /// Approvals, and what came of them.
     #[command(subcommand, after_help = "Example: redline approvals list")]
     Approvals(approvals::ApprovalsCommand),
@@ -102,6 +95,19 @@ enum Command {
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
+}
+
+#[derive(Args)]
+struct DoctorArguments {
+    /// Only whether everything that Kafka has is recorded, judged under all facts and published; exit 3 when it is not.
+    #[arg(long)]
+    quiet: bool,
+    /// Wait for quiet so many seconds at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "quiet")]
+    wait: u32,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Command {
@@ -276,8 +282,16 @@ fn told(error: &anyhow::Error) -> String {
 pub(crate) struct Misuse(pub(crate) String);
 
 async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
-    let settings =
-        Settings::load(arguments.config.as_deref()).map_err(|error| Misuse(format!("{error:#}")))?;
+    let file = arguments.config.as_deref();
+    let loaded = Settings::load(file);
+    if let Command::Doctor(DoctorArguments {
+        quiet: false, json, ..
+    }) = arguments.command
+    {
+        // It says itself what is wrong, settings too, and no log in between.
+        return Ok(found(doctor::check(file, loaded, json).await?));
+    }
+    let settings = loaded.map_err(|error| Misuse(format!("{error:#}")))?;
     let destination = match &mut arguments.command {
         Command::Bench(_) => Destination::OnlyErrors,
         Command::Demo(demo) => Destination::File(demo.take_folder()?),
@@ -339,7 +353,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
         Command::Rules(command) => return rules::run(command, &settings).await,
         Command::Reference(command) => return reference::run(command, &settings).await,
-        Command::Doctor { quiet: _, wait, json } => {
+        Command::Doctor(DoctorArguments { wait, json, .. }) => {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));
         }

@@ -1,12 +1,16 @@
 //! All settings: one documented file, environment variables over it, every key checked at the start.
 
 mod connections;
+mod origin;
+#[cfg(test)]
+mod reference;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use redline_console::ConsoleSettings;
 use redline_consumer::settings::{RelaySettings, WorkSettings};
@@ -19,6 +23,7 @@ use redline_telemetry::traces::TraceSettings;
 use serde::Deserialize;
 
 pub(crate) use self::connections::{DatabaseSettings, RedisSettings, RegistrySettings};
+pub(crate) use self::origin::Origin;
 
 /// Where the settings are when nobody says otherwise.
 const DEFAULT_FILE: &str = "configs/redline.toml";
@@ -84,16 +89,10 @@ impl Default for MigrateSettings {
 impl Settings {
     /// Reads the file and the environment.
     pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let named = file
-            .map(Path::to_path_buf)
-            .or_else(|| std::env::var_os("REDLINE_CONFIG").map(PathBuf::from));
         let mut figment = Figment::new();
-        match named {
+        match origin::chosen_file(file) {
             Some(path) if !path.is_file() => bail!("the settings file {} does not exist", path.display()),
             Some(path) => figment = figment.merge(Toml::file_exact(path)),
-            None if Path::new(DEFAULT_FILE).is_file() => {
-                figment = figment.merge(Toml::file_exact(DEFAULT_FILE))
-            }
             None => {}
         }
         figment = figment.merge(Env::prefixed("REDLINE_").filter(is_setting).split("__"));
@@ -180,7 +179,7 @@ fn explain(errors: figment::Error) -> anyhow::Error {
             // A syntax error quotes the line, which may hold a password.
             let kind = match connections::is_secret(&key) {
                 true => "a text in quotes is expected".to_owned(),
-                false => error.kind.to_string(),
+                false => words(&error.kind),
             };
             let (first, last) = (
                 kind.lines().next().unwrap_or_default(),
@@ -198,6 +197,14 @@ fn explain(errors: figment::Error) -> anyhow::Error {
         })
         .collect();
     anyhow::anyhow!("the settings cannot be used: {}", lines.join("; "))
+}
+
+/// What is wrong with a value, or with a key that nobody has.
+fn words(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownField(_, expected) => format!("unknown field; there are {}", expected.join(", ")),
+        kind => kind.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -243,7 +250,7 @@ mod tests {
     fn a_key_that_is_unknown_or_wrong_is_named() {
         for (text, part) in [
             ("[work]\nbatch = 1", "work.batch: unknown field"),
-            ("[worker]", "worker: unknown field"),
+            ("[worker]", "worker: unknown field; there are kafka, registry,"),
             (
                 "[work]\nbatch_records = \"many\"",
                 "work.batch_records: invalid type",

@@ -279,7 +279,7 @@ fn refused(tally: Tally) -> Box<Problem> {
         accepted, refused, ..
     } = tally;
     if accepted == 0 && tally.foreign == refused {
-        let detail = "every event is of a source that this API key may not send for";
+        let detail = "everything is of a source that this API key may not send for";
         return Problem::new(Kind::Forbidden, detail).with_tally(tally);
     }
     let named = tally.errors.len();

@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::producer::Producer as _;
 use redline_connections::refused_login;
 use redline_connections::tls::{self, TlsTrouble};
 
 use super::callbacks::{Asking, Callbacks, Noted};
-use super::create;
 use super::oauth::NoToken;
+use super::served::Served;
 use super::settings::KafkaSettings;
 
 /// Between two looks at what went wrong.
@@ -43,31 +43,29 @@ pub async fn reach(settings: &KafkaSettings, patience: Duration) -> Result<(), U
 fn reach_now(settings: &KafkaSettings, patience: Duration) -> Result<(), Unreached> {
     let unusable = |error: rdkafka::error::KafkaError| Unreached::Unusable(format!("kafka.client: {error}"));
     let context = Asking(Callbacks::quiet(settings));
-    let client: ThreadedProducer<Asking> = create(&settings.client_config(), context).map_err(unusable)?;
+    let client = Served::new(&settings.client_config(), context).map_err(unusable)?;
+    let producer = client.producer();
     let whom = format!("Kafka at {}", settings.bootstrap_servers);
     let began = Instant::now();
-    let answered = loop {
-        if client.client().fetch_cluster_id(LOOK).is_some() {
-            break Ok(());
+    loop {
+        if producer.client().fetch_cluster_id(LOOK).is_some() {
+            return Ok(());
         }
         let is_over = began.elapsed() >= patience;
-        match client.context().0.noted() {
+        match producer.context().0.noted() {
             Some(Noted::Login(reason)) => {
-                break Err(Unreached::Unusable(refused_login(&whom, reason, settings.keys())));
+                return Err(Unreached::Unusable(refused_login(&whom, reason, settings.keys())));
             }
-            Some(Noted::Tls(reason)) => break Err(Unreached::Unusable(told(settings, &whom, &reason))),
+            Some(Noted::Tls(reason)) => return Err(Unreached::Unusable(told(settings, &whom, &reason))),
             Some(Noted::Token(error @ NoToken::Unusable(_))) => {
-                break Err(Unreached::Unusable(error.to_string()));
+                return Err(Unreached::Unusable(error.to_string()));
             }
-            Some(Noted::Token(error @ NoToken::Away(_))) => break Err(Unreached::Away(error.to_string())),
-            Some(Noted::AllSilent(_)) => break Err(silent(settings, &whom)),
-            _ if is_over => break Err(silent(settings, &whom)),
+            Some(Noted::Token(error @ NoToken::Away(_))) => return Err(Unreached::Away(error.to_string())),
+            Some(Noted::AllSilent(_)) => return Err(silent(settings, &whom)),
+            _ if is_over => return Err(silent(settings, &whom)),
             _ => {}
         }
-    };
-    // Its end is not waited for: librdkafka may have to give up connections first.
-    std::thread::spawn(move || drop(client));
-    answered
+    }
 }
 
 /// librdkafka says only that a certificate cannot be verified; a handshake of our own tells why.

@@ -34,7 +34,7 @@ pub(crate) struct Simulate {
 enum SimulateCommand {
     /// Hold what is recorded against the truth of a simulated sheet; exit 3 when they differ.
     #[command(
-        after_help = "Example: redline doctor --quiet --wait 60 && redline simulate check sheet/truth.json"
+        after_help = "Example:\n  redline doctor --quiet --wait 60 && \\\n    redline simulate check sheet/truth.json"
     )]
     Check {
         /// The file `truth.json` that the simulation wrote.

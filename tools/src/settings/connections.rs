@@ -170,6 +170,15 @@ impl DatabaseSettings {
         self.url.expose_secret()
     }
 
+    /// The database at this address.
+    pub(crate) fn at(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            password: None,
+            password_file: None,
+        }
+    }
+
     pub(super) fn read_secrets(&mut self) -> Result<(), String> {
         secret::settle(
             &mut self.password,
@@ -191,14 +200,6 @@ impl DatabaseSettings {
             }
         }
         Ok(())
-    }
-
-    /// The database at this address.
-    pub(crate) fn at(url: &str) -> Self {
-        Self {
-            url: url.into(),
-            ..Self::default()
-        }
     }
 
     /// The same server and user with another database; none when the address names none.

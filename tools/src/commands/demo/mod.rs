@@ -24,6 +24,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use redline_consumer::cluster::Cluster;
 use redline_consumer::deduplicate::MemoryMarks;
+use redline_producer::kafka::KafkaSettings;
 use redline_schemas::EventKind;
 use redline_schemas::compiled::CompiledSchemas;
 use redline_simulator::{Simulation, SimulationSettings, rulebook};
@@ -136,11 +137,11 @@ impl Installation {
             ..SimulationSettings::default()
         });
         let broker = Broker::start(&settings.topics)?;
-        settings
-            .kafka
-            .bootstrap_servers
-            .clone_from(&broker.bootstrap_servers);
-        settings.kafka.client.clear();
+        // The broker of the demo knows no logins.
+        settings.kafka = KafkaSettings {
+            bootstrap_servers: broker.bootstrap_servers.clone(),
+            ..KafkaSettings::default()
+        };
         // Kafka's group gives a partition on after this; the mock cluster waits nearly as long at every rebalance.
         settings.work.session_timeout_milliseconds = 6_000;
         // Nobody waits for a flag of the demo, and it is to be a quiet guest.
