@@ -176,3 +176,79 @@ fn wrapped(text: &str, indent: &str) -> String {
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use redline_simulator::{Simulation, SimulationSettings, compare};
+    use serde_json::json;
+
+    use super::*;
+
+    fn planted() -> (Truth, Vec<Value>, Vec<Value>) {
+        let settings = SimulationSettings {
+            rows: 200,
+            ..SimulationSettings::default()
+        };
+        let truth = Simulation::new(settings).truth;
+        let values = |list: Value| list.as_array().cloned().unwrap();
+        let changes = values(serde_json::to_value(&truth.changes).unwrap());
+        let flags = values(serde_json::to_value(&truth.flags).unwrap());
+        (truth, changes, flags)
+    }
+
+    #[test]
+    fn what_was_found_stands_beside_what_was_planted_by_kind_and_risk() {
+        let (truth, changes, flags) = planted();
+        let report = compare(&truth, &changes, &flags);
+        insta::assert_snapshot!(comparison(&truth, &flags, &report));
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_told_and_named() {
+        let (truth, changes, mut flags) = planted();
+        let missing = flags.pop().unwrap();
+        let report = compare(&truth, &changes, &flags);
+        let told = comparison(&truth, &flags, &report);
+        assert!(told.contains("differs from what was planted"), "{told}");
+        assert!(told.contains(missing["entity_id"].as_str().unwrap()), "{told}");
+        assert!(!told.contains("and nothing else"), "{told}");
+    }
+
+    #[test]
+    fn examples_are_the_costliest_of_their_kinds_within_measure() {
+        let flag =
+            |kind: &str, id: &str, impact: &str| json!({"kind": kind, "entity_id": id, "impact": impact});
+        let flags = [
+            flag("retroactive_change", "A", "10"),
+            flag("retroactive_change", "B", "-900"),
+            flag("retroactive_change", "C", "99000000000000"),
+            flag("completed_row_change", "D", "1"),
+            flag("reversion", "E", "500"),
+        ];
+        let ids: Vec<&str> = examples(&flags)
+            .into_iter()
+            .map(|flag| text(flag, "entity_id"))
+            .collect();
+        assert_eq!(ids, ["B", "D"]);
+    }
+
+    #[test]
+    fn nothing_is_wider_than_eighty_columns_but_what_is_to_be_copied() {
+        let flag = json!({
+            "risk": "HIGH", "kind": "unauthorized_editor", "editor": "ann@example.com", "source": "billing",
+            "entity_id": "R-04356", "reason": "word ".repeat(60) + "R-04356",
+        });
+        let next = Next {
+            address: "http://127.0.0.1:8080".to_owned(),
+            key: &format!("rl_{}", "0".repeat(77)),
+            bootstrap_servers: "127.0.0.1:45678",
+            flagged: "redline.flagged",
+            psql: Some("psql -h /tmp/redline-demo-0/postgres -U redline redline"),
+            flag: Some(&flag),
+        };
+        insta::assert_snapshot!(next.told());
+        let lines = in_words(&flag) + live(&flag).as_str();
+        assert!(lines.lines().all(|line| line.chars().count() <= WIDTH), "{lines}");
+        assert!(lines.contains("R-04356"), "an id is one word: {lines}");
+    }
+}
