@@ -269,7 +269,11 @@ async fn nothing_is_told(filter: Option<&str>) {
         .make()
         .await;
     let endpoint = receiver.endpoint();
-    let database = with_password(&redline.database_url, "postgres", &marks.mark("database password"));
+    let database = with_password(
+        &redline.database_url,
+        "postgres",
+        &marks.mark("database password"),
+    );
     let registry = with_password(
         &redline.services.registry,
         "redline",
