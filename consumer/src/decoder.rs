@@ -16,6 +16,7 @@ use crate::batch::{Assigned, Batch, Decoded, Part, RawRecord};
 use crate::cluster::Cluster;
 use crate::decode::{decode, is_retried, schema_id, schema_ids};
 use crate::kafka::{Command, InFlight};
+use crate::metrics::{Metrics, Stage};
 use crate::patience::Patience;
 use crate::writers::{SchemaId, Unknown, WriterSchemas};
 
@@ -28,6 +29,7 @@ pub(crate) struct Decoder<R> {
     cluster: Cluster,
     commands: mpsc::Sender<Command>,
     in_flight: Arc<InFlight>,
+    metrics: Metrics,
     patience: Patience,
     /// Partitions that were held up, and where each is read again, by the numbers of their positions.
     held: HashMap<i32, (Arc<Assigned>, i64)>,
@@ -40,12 +42,14 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
         cluster: Cluster,
         commands: mpsc::Sender<Command>,
         in_flight: Arc<InFlight>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             writers,
             cluster,
             commands,
             in_flight,
+            metrics,
             patience: Patience::default(),
             held: HashMap::new(),
         }
@@ -64,9 +68,11 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             self.hold_up(&mut batch).await;
             let known = self.writers.known().clone();
             // Decoding is computation: it must not hold up the tasks beside it.
+            let decoding = self.metrics.stage(Stage::Decode);
             let Ok(batch) = tokio::task::spawn_blocking(move || decode(batch, &known)).await else {
                 return;
             };
+            drop(decoding);
             let kept: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
             self.in_flight
                 .ended(position_ids.into_iter().filter(|id| !kept.contains(id)));

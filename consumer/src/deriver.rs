@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bounded::bounded;
 use crate::detect::{Detection, revise};
 use crate::facts::Facts;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Recorded};
 use crate::recall::recall;
 use crate::recorder::{Destinations, RecordError, flag_messages};
 
@@ -27,8 +27,6 @@ use crate::recorder::{Destinations, RecordError, flag_messages};
 const PAUSE: Duration = Duration::from_millis(250);
 /// Pause after Postgres was in trouble.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
-/// Between two counts of all marks.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Entities in one transaction.
 const AT_ONCE: i64 = 64;
 
@@ -43,8 +41,6 @@ pub(crate) struct Deriver {
     facts: Facts,
     /// Whether another writer came first: then entities are locked before they are read.
     was_disturbed: bool,
-    /// When marks were counted for the metrics.
-    counted: Option<Instant>,
 }
 
 impl Deriver {
@@ -65,7 +61,6 @@ impl Deriver {
             connection: None,
             facts: Facts::default(),
             was_disturbed: false,
-            counted: None,
         }
     }
 
@@ -106,13 +101,6 @@ impl Deriver {
             Some(connection) => connection,
             None => recording_connection(&self.database_url, "derive", self.timeouts).await?,
         };
-        if self
-            .counted
-            .is_none_or(|counted| counted.elapsed() >= COUNT_EVERY)
-        {
-            self.metrics.see(dirty::count(&mut connection).await?);
-            self.counted = Some(Instant::now());
-        }
         let (entities, state_keys) = dirty::any(&mut connection).await?;
         // What others have taken is not waited for in haste.
         let some = entities && self.entities(&mut connection).await?
@@ -124,6 +112,7 @@ impl Deriver {
 
     /// Derives some marked entities again; answers whether there were any to be had.
     async fn entities(&mut self, connection: &mut PgConnection) -> Result<bool, RecordError> {
+        let began = Instant::now();
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         facts::hold(&mut transaction).await?;
         let marked = dirty::take_entities(&mut transaction, AT_ONCE).await?;
@@ -148,12 +137,15 @@ impl Deriver {
         record_derived(&mut transaction, &updates, &messages).await?;
         dirty::clean_entities(&mut transaction, &numbers).await?;
         transaction.commit().await.map_err(StoreError::from)?;
-        self.metrics.derived(numbers.len());
+        self.metrics.derived(numbers.len(), began.elapsed());
+        let flags = updates.iter().flat_map(|update| &update.flags);
+        self.metrics.recorded(&Recorded::of_flags(flags));
         Ok(true)
     }
 
     /// Finds what a marked state key comes to; answers whether there was one to be had.
     async fn state_key(&mut self, connection: &mut PgConnection) -> Result<bool, RecordError> {
+        let began = Instant::now();
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         facts::hold(&mut transaction).await?;
         let Some(state_key) = dirty::take_state_key(&mut transaction).await? else {
@@ -167,6 +159,9 @@ impl Deriver {
         record_state(&mut transaction, &state_key, &revisions, &messages).await?;
         dirty::clean_state_key(&mut transaction, &state_key).await?;
         transaction.commit().await.map_err(StoreError::from)?;
+        self.metrics.derived_key(began.elapsed());
+        let flags = revisions.iter().map(|(_, flag)| flag);
+        self.metrics.recorded(&Recorded::of_flags(flags));
         Ok(true)
     }
 }

@@ -20,7 +20,7 @@ mod facts;
 mod headers;
 mod incarnation;
 mod kafka;
-mod metrics;
+pub mod metrics;
 mod opening;
 mod patience;
 mod recall;
@@ -28,6 +28,7 @@ mod recorder;
 pub mod relay;
 pub mod settings;
 mod sums;
+pub mod survey;
 pub mod worker;
 mod writers;
 

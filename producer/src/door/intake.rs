@@ -69,7 +69,8 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
         }
     };
     let tally = intake.window.into_tally();
-    door.metrics.count(taken, &tally);
+    door.metrics
+        .count(taken, door.outside.topic(taken.kind()), &tally);
     answer(tally, ended)
 }
 

@@ -26,6 +26,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use redline_http::Keys;
+use redline_telemetry::metrics::{Error, Meter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::health::Health;
@@ -49,18 +50,16 @@ pub(crate) struct Door<O> {
 }
 
 impl<O: Outside> Door<O> {
-    fn new(
-        settings: IngestSettings,
-        outside: O,
-        registry: prometheus::Registry,
-    ) -> prometheus::Result<Arc<Self>> {
+    fn new(settings: IngestSettings, outside: O, meter: &Meter) -> Result<Arc<Self>, Error> {
+        let most = settings.max_requests.get().min(Semaphore::MAX_PERMITS);
+        let metrics = Metrics::new(meter, |kind| outside.topic(kind).to_owned(), most)?;
         Ok(Arc::new(Self {
             outside,
-            requests: Semaphore::new(settings.max_requests.get().min(Semaphore::MAX_PERMITS)),
+            requests: Semaphore::new(most),
             settings,
             keys: Keys::default(),
             health: Health::default(),
-            metrics: Metrics::new(registry)?,
+            metrics,
         }))
     }
 

@@ -18,6 +18,7 @@ pub(crate) mod relay;
 pub(crate) mod rules;
 mod saying;
 pub(crate) mod simulate;
+pub(crate) mod telemetry;
 pub(crate) mod work;
 
 /// A number of things, in words that fit it: `1 row`, `2 rows`.

@@ -2,20 +2,38 @@
 
 use std::time::Duration;
 
+use redline_consumer::metrics::RelayMetrics;
 use redline_producer::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
+use super::telemetry::Telemetry;
 use crate::settings::Settings;
 
 /// Relays until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let telemetry = Telemetry::new()?;
+    let address = settings.relay.metrics_listen;
+    telemetry
+        .listen(address, "relay.metrics_listen", settings, &stop)
+        .await?;
+    relay(settings, &telemetry, stop).await
+}
+
+/// Relays in this process.
+pub(crate) async fn relay(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
     // Every round of the relay waits for its acknowledgements, so nothing is gained by waiting for company.
     let kafka = settings.kafka_for_quarantined(&[("linger.ms", "0")]);
     // Whoever publishes flags to this topic does so after everybody who did before.
     let transactional_id = format!("{}.relay", settings.topics.flagged);
     let turns = Turns::new(kafka, message_timeout, transactional_id);
+    let topics = [settings.topics.flagged.as_str(), &settings.topics.quarantine];
+    let metrics = RelayMetrics::new(&telemetry.meter, &telemetry.health, &topics)?;
     tracing::info!("the relay is at work");
-    redline_consumer::relay::run(settings.database.url(), turns, &settings.relay, stop).await?;
+    redline_consumer::relay::run(settings.database.url(), turns, &settings.relay, metrics, stop).await?;
     Ok(())
 }

@@ -2,41 +2,40 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::worker::Worker;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::telemetry::Telemetry;
 use crate::settings::Settings;
 
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let telemetry = Telemetry::new()?;
+    let address = settings.work.metrics_listen;
+    telemetry
+        .listen(address, "work.metrics_listen", &settings, &stop)
+        .await?;
+    worker(settings, &telemetry)?.run(stop).await?;
+    Ok(())
+}
+
+/// A worker as the settings want it.
+pub(crate) fn worker(
+    settings: Settings,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Worker<redline_schemas::registry::ConfluentRegistry, RedisMarks>> {
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
     let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
         .map_err(anyhow::Error::msg)?;
-    let metrics = prometheus::Registry::new();
-    if let Some(address) = settings.work.metrics_listen {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (work.metrics_listen)"))?;
-        let address = listener.local_addr()?;
-        tracing::info!(%address, "GET /metrics is answered");
-        tokio::spawn(redline_http::metrics::serve(
-            listener,
-            metrics.clone(),
-            stop.clone(),
-        ));
-    }
-    let worker = Worker {
+    Ok(Worker {
         kafka: settings.kafka.clone(),
         topics: settings.topics.clone(),
         database_url: settings.database.url().to_owned(),
         registry: settings.registry.client()?,
-        marks,
+        marks: marks.counted(&telemetry.meter)?,
         settings: settings.work,
-        metrics,
-    };
-    worker.run(stop).await?;
-    Ok(())
+        meter: telemetry.meter.clone(),
+        health: telemetry.health.clone(),
+    })
 }

@@ -140,7 +140,8 @@ async fn work(settings: &Settings, events: u64) -> anyhow::Result<()> {
         marks: RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
             .map_err(anyhow::Error::msg)?,
         settings: settings.work.clone(),
-        metrics: prometheus::Registry::new(),
+        meter: redline_telemetry::metrics::Meter::new(),
+        health: redline_telemetry::health::Health::default(),
     };
     let working = tokio::spawn(worker.run(stop.clone()));
     let mut connection = PgConnection::connect(settings.database.url()).await?;

@@ -1,0 +1,136 @@
+//! Since when the oldest record of a partition waits that is not recorded: Kafka is asked for that one record. It keeps its
+//! timestamp, so that a partition which stands still is asked about once, and its age grows by itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+use redline_producer::kafka::KafkaSettings;
+use redline_schemas::Timestamp;
+
+use super::lag::Behind;
+
+/// How long Kafka may take for all of them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+type TopicPartition = (String, i32);
+
+/// What was found where recording goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    from: i64,
+    to: i64,
+    /// When the record was made; none where there is nothing but marks of transactions.
+    since: Option<Timestamp>,
+}
+
+/// The oldest records that are not recorded.
+pub(super) struct Heads {
+    consumer: Arc<BaseConsumer>,
+    known: HashMap<TopicPartition, Head>,
+}
+
+impl Heads {
+    /// Reads in nobody's name: it neither joins the group nor commits anything.
+    pub(super) fn new(kafka: &KafkaSettings, group: &str) -> Result<Self, KafkaError> {
+        let mut config = kafka.client_config();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false")
+            // One record of each is wanted; a broker sends one batch at least.
+            .set("max.partition.fetch.bytes", "1024")
+            .set("queued.max.messages.kbytes", "1024")
+            .set("fetch.wait.max.ms", "100");
+        Ok(Self {
+            consumer: Arc::new(config.create()?),
+            known: HashMap::new(),
+        })
+    }
+
+    /// Since when the oldest record waits, of each partition that is behind and where it could be told.
+    pub(super) async fn look(&mut self, behind: &[Behind]) -> HashMap<TopicPartition, Timestamp> {
+        let lagging: Vec<&Behind> = behind.iter().filter(|one| one.offsets() > 0).collect();
+        self.known.retain(|(topic, partition), head| {
+            lagging.iter().any(|one| {
+                // Behind marks of transactions something may have come.
+                let is_same = one.from == head.from && (head.since.is_some() || one.to == head.to);
+                one.topic == *topic && one.partition == *partition && is_same
+            })
+        });
+        let unknown: Vec<Behind> = lagging
+            .into_iter()
+            .filter(|one| !self.known.contains_key(&(one.topic.clone(), one.partition)))
+            .cloned()
+            .collect();
+        if !unknown.is_empty() {
+            let consumer = Arc::clone(&self.consumer);
+            if let Ok(found) = tokio::task::spawn_blocking(move || find(&consumer, &unknown)).await {
+                self.known.extend(found);
+            }
+        }
+        let since = self.known.iter();
+        since
+            .filter_map(|(partition, head)| Some((partition.clone(), head.since?)))
+            .collect()
+    }
+}
+
+/// Reads the first record of each; of those that did not come in time nothing is answered, unless Kafka has nothing there.
+fn find(consumer: &BaseConsumer, unknown: &[Behind]) -> HashMap<TopicPartition, Head> {
+    let mut found = HashMap::new();
+    let mut list = TopicPartitionList::new();
+    for one in unknown {
+        let _ = list.add_partition_offset(&one.topic, one.partition, Offset::Offset(one.from));
+    }
+    if let Err(error) = consumer.assign(&list) {
+        tracing::debug!(%error, "the oldest records that wait cannot be read");
+        return found;
+    }
+    let began = Instant::now();
+    while found.len() < unknown.len() && began.elapsed() < PATIENCE {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                let partition = (message.topic().to_owned(), message.partition());
+                let asked = unknown
+                    .iter()
+                    .find(|one| one.topic == partition.0 && one.partition == partition.1);
+                if let Some(one) = asked {
+                    found.entry(partition).or_insert(Head {
+                        from: one.from,
+                        to: one.to,
+                        since: message.timestamp().to_millis().and_then(Timestamp::from_millis),
+                    });
+                }
+            }
+            Some(Err(error)) => tracing::debug!(%error, "reading the oldest records that wait"),
+            None => {}
+        }
+    }
+    for one in unknown {
+        let partition = (one.topic.clone(), one.partition);
+        let passed = consumer.position().ok().is_some_and(|list| {
+            let element = list.find_partition(&one.topic, one.partition);
+            matches!(element.map(|element| element.offset()), Some(Offset::Offset(next)) if next >= one.to)
+        });
+        if passed && !found.contains_key(&partition) {
+            let (from, to) = (one.from, one.to);
+            found.insert(
+                partition,
+                Head {
+                    from,
+                    to,
+                    since: None,
+                },
+            );
+        }
+    }
+    let _ = consumer.unassign();
+    found
+}
