@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
-use redline_http::Problem;
+use redline_http::{Caller, Problem};
 use redline_store::read::changes::{self, ChangeFilter, ChangePlace};
 
 use crate::cursor::Question;
@@ -29,10 +29,10 @@ const FILTERS: [&str; 8] = [
 /// `GET /v1/changes`
 pub(crate) async fn list(
     State(reader): State<Arc<Reader>>,
-    headers: HeaderMap,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Response, Box<Problem>> {
-    let access = reader.access(&headers).await?;
+    let access = reader.access(&caller).await?;
     let parameters = Parameters::read(uri.query(), &FILTERS)?;
     let filter = ChangeFilter {
         source: access.narrow(parameters.id("source")?)?,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
-use redline_http::{Kind, Problem};
+use redline_http::{Caller, Kind, Problem};
 use redline_store::read::flags::{self, FlagFilter, FlagPlace};
 use redline_store::{StoreError, read};
 
@@ -34,10 +34,10 @@ const STATUSES: [&str; 2] = ["standing", "withdrawn"];
 /// `GET /v1/flags`: standing and withdrawn ones, unless `status` says which.
 pub(crate) async fn list(
     State(reader): State<Arc<Reader>>,
-    headers: HeaderMap,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Response, Box<Problem>> {
-    let access = reader.access(&headers).await?;
+    let access = reader.access(&caller).await?;
     let parameters = Parameters::read(uri.query(), &FILTERS)?;
     let filter = FlagFilter {
         source: parameters.id("source")?,
@@ -85,11 +85,11 @@ fn question(filter: &FlagFilter) -> Question {
 /// `GET /v1/flags/{flag_id}`: the flag and its revisions, newest first.
 pub(crate) async fn one(
     State(reader): State<Arc<Reader>>,
-    headers: HeaderMap,
+    caller: Caller,
     uri: Uri,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Box<Problem>> {
-    let access = reader.access(&headers).await?;
+    let access = reader.access(&caller).await?;
     let parameters = Parameters::read(uri.query(), &["limit", "after"])?;
     let limit = parameters.limit()?;
     let none = || {

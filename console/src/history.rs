@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
-use redline_http::{Kind, Problem};
+use redline_http::{Caller, Kind, Problem};
 use redline_schemas::ContentHash;
 use redline_store::StoreError;
 use redline_store::read::history::{self, RecordedVersion, VersionPlace};
@@ -26,11 +26,11 @@ const TYPES: [&str; 3] = ["row", "payout", "order"];
 /// `GET /v1/entities/{type}/{source}/{id}/history`
 pub(crate) async fn list(
     State(reader): State<Arc<Reader>>,
-    headers: HeaderMap,
+    caller: Caller,
     uri: Uri,
     path: Result<Path<(String, String, String)>, PathRejection>,
 ) -> Result<Response, Box<Problem>> {
-    let access = reader.access(&headers).await?;
+    let access = reader.access(&caller).await?;
     let none = || Problem::new(Kind::NotFound, "there is no entity of this type, source and id");
     let Path((entity_type, source, entity_id)) = path.map_err(|_| none())?;
     if !TYPES.contains(&entity_type.as_str()) {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
 use redline_http::keys::FindKey;
 use redline_http::pools::Waits;
-use redline_http::{Keys, Kind, Problem};
+use redline_http::{Caller, Keys, Kind, Problem};
 use redline_store::keys::{self, StoredKey};
 use redline_store::sqlx::{PgPool, Postgres, Transaction};
 use redline_store::{Class, StoreError, read};
@@ -70,8 +69,8 @@ impl Reader {
     }
 
     /// What the key of a request may see.
-    pub(crate) async fn access(&self, headers: &HeaderMap) -> Result<Access, Box<Problem>> {
-        self.keys.open(self, headers, SCOPE).await.map(Access)
+    pub(crate) async fn access(&self, caller: &Caller) -> Result<Access, Box<Problem>> {
+        self.keys.open(self, caller, SCOPE).await.map(Access)
     }
 
     /// A transaction that sees one state of the record.

@@ -1,7 +1,7 @@
 //! Kafka as those see it who read nothing: the ids of topics, the bounds of logs, the members of groups.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use redline_producer::kafka::{KafkaSettings, partition_count};
 use redline_store::positions::KafkaPartition;
 
-use crate::incarnation::{NotTold, topic_ids};
+use crate::incarnation::{NotTold, controller, topic_ids};
 
 /// How long Kafka may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +36,17 @@ pub enum ClusterError {
 #[derive(Clone)]
 pub struct Cluster {
     client: Arc<AdminClient<DefaultClientContext>>,
+    /// Which broker tells the topics' ids; none until that is found out, and after it did not answer.
+    teller: Arc<Mutex<Option<Teller>>>,
+}
+
+/// A broker that is asked.
+#[derive(Clone, Copy)]
+enum Teller {
+    /// Kafka's own choice.
+    Controller,
+    /// This one, since the cluster names a controller that does not exist. So does the mock cluster of the demo.
+    Broker(i32),
 }
 
 impl Cluster {
@@ -45,7 +56,10 @@ impl Cluster {
     /// When a property is wrong.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
         let client = Arc::new(settings.client_config().create()?);
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            teller: Arc::default(),
+        })
     }
 
     /// The ids of those topics that exist.
@@ -53,10 +67,39 @@ impl Cluster {
     /// # Errors
     /// When no broker answered in time.
     pub async fn topic_ids(&self, topics: Vec<String>) -> Result<HashMap<String, String>, NotTold> {
-        let client = Arc::clone(&self.client);
-        tokio::task::spawn_blocking(move || topic_ids(&client, &topics, PATIENCE))
+        let cluster = self.clone();
+        tokio::task::spawn_blocking(move || cluster.ask_topic_ids(&topics))
             .await
             .map_err(|error| NotTold(error.to_string()))?
+    }
+
+    fn ask_topic_ids(&self, topics: &[String]) -> Result<HashMap<String, String>, NotTold> {
+        let known = *self.teller();
+        let teller = match known {
+            Some(teller) => teller,
+            None => self.find_teller()?,
+        };
+        let broker = match teller {
+            Teller::Controller => None,
+            Teller::Broker(broker) => Some(broker),
+        };
+        let answer = topic_ids(&self.client, topics, broker, PATIENCE);
+        *self.teller() = answer.is_ok().then_some(teller);
+        answer
+    }
+
+    fn teller(&self) -> MutexGuard<'_, Option<Teller>> {
+        self.teller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find_teller(&self) -> Result<Teller, NotTold> {
+        let metadata = self.client.inner().fetch_metadata(None, PATIENCE);
+        let metadata = metadata.map_err(|error| NotTold(error.to_string()))?;
+        let brokers: Vec<i32> = metadata.brokers().iter().map(|broker| broker.id()).collect();
+        Ok(match (controller(&self.client), brokers.first()) {
+            (Some(controller), Some(first)) if !brokers.contains(&controller) => Teller::Broker(*first),
+            _ => Teller::Controller,
+        })
     }
 
     /// A partition as Kafka has it now.

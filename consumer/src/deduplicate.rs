@@ -1,6 +1,8 @@
 //! Marks of contents that were recorded. They save work and decide nothing: a hit is a hint that Postgres is
 //! asked about, a miss costs a little time. Read before the transaction, written after its commit.
 
+mod memory;
+
 use std::time::Duration;
 
 use prometheus::IntCounter;
@@ -8,6 +10,8 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redline_schemas::ContentHash;
 use redline_telemetry::metrics::{Error, Meter};
 use tokio::time::Instant;
+
+pub use self::memory::MemoryMarks;
 
 /// How long Redis may take before the batch goes on without it.
 const PATIENCE: Duration = Duration::from_millis(250);

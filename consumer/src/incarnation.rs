@@ -41,13 +41,21 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// The ids of those topics that exist. Blocks its thread.
+/// The broker that Kafka names as its controller, by what the client has heard; none when it has not heard yet.
+pub(crate) fn controller(client: &AdminClient<DefaultClientContext>) -> Option<i32> {
+    // SAFETY: the handle lives as long as `client`; nothing is waited for.
+    let broker = unsafe { ffi::rd_kafka_controllerid(client.inner().native_ptr(), 0) };
+    (broker >= 0).then_some(broker)
+}
+
+/// The ids of those topics that exist, asked of the controller or of another broker. Blocks its thread.
 ///
 /// # Errors
 /// When no broker answered in time.
 pub(crate) fn topic_ids(
     client: &AdminClient<DefaultClientContext>,
     topics: &[String],
+    broker: Option<i32>,
     timeout: Duration,
 ) -> Result<HashMap<String, String>, NotTold> {
     let names: Vec<CString> = topics
@@ -78,6 +86,9 @@ pub(crate) fn topic_ids(
             std::ptr::null_mut(),
             0,
         );
+        if let Some(broker) = broker {
+            ffi::rd_kafka_AdminOptions_set_broker(options.pointer, broker, std::ptr::null_mut(), 0);
+        }
         let queue = Owned::new(ffi::rd_kafka_queue_new(handle), ffi::rd_kafka_queue_destroy)?;
         ffi::rd_kafka_DescribeTopics(handle, collection.pointer, options.pointer, queue.pointer);
         let event = Owned::new(

@@ -37,6 +37,8 @@ pub enum Kind {
     EventsRefused,
     /// Too many requests at once.
     Busy,
+    /// More than a limit of rate lets through.
+    Limited,
     /// Something that is needed is away.
     Away,
     /// The same, said by a look at readiness.
@@ -90,6 +92,11 @@ impl Kind {
                 "Some events break the contract",
             ),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many requests at once"),
+            Self::Limited => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "limited",
+                "More than may be sent in this time",
+            ),
             Self::Away => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "away",
@@ -120,23 +127,24 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     members: Vec<(&'static str, Box<RawValue>)>,
-    headers: Vec<(HeaderName, &'static str)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem and what is to be known of it.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Box<Self> {
         let headers = match kind {
-            Kind::Unauthorized => vec![(header::WWW_AUTHENTICATE, r#"Bearer realm="redline""#)],
-            Kind::Away | Kind::NotReady => vec![(header::RETRY_AFTER, RETRY_AFTER)],
-            Kind::Busy => vec![(header::RETRY_AFTER, RETRY_SOON)],
-            _ => Vec::new(),
+            Kind::Unauthorized => Some((header::WWW_AUTHENTICATE, r#"Bearer realm="redline""#)),
+            Kind::Away | Kind::NotReady => Some((header::RETRY_AFTER, RETRY_AFTER)),
+            Kind::Busy => Some((header::RETRY_AFTER, RETRY_SOON)),
+            _ => None,
         };
+        let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
         Box::new(Self {
             kind,
             detail: detail.into(),
             members: Vec::new(),
-            headers,
+            headers: headers.into_iter().collect(),
         })
     }
 
@@ -157,7 +165,14 @@ impl Problem {
     /// With one more header.
     #[must_use]
     pub fn with_header(mut self: Box<Self>, name: HeaderName, value: &'static str) -> Box<Self> {
-        self.headers.push((name, value));
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// With the seconds after which the sender may come again.
+    #[must_use]
+    pub fn with_retry_after(mut self: Box<Self>, seconds: u64) -> Box<Self> {
+        self.headers.push((header::RETRY_AFTER, seconds.into()));
         self
     }
 }
@@ -188,7 +203,7 @@ impl IntoResponse for Box<Problem> {
             HeaderValue::from_static("application/problem+json"),
         );
         for (name, value) in self.headers {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
         response
     }

@@ -6,6 +6,8 @@ pub mod amount;
 pub mod avro;
 pub mod canonical;
 pub mod check;
+#[cfg(feature = "registry")]
+pub mod compiled;
 pub mod event;
 pub mod fact;
 pub mod flag;

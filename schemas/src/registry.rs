@@ -67,6 +67,20 @@ pub trait SchemaRegistry {
     ) -> impl Future<Output = Result<u32, RegistryError>> + Send;
 }
 
+impl<R: SchemaRegistry + Send + Sync> SchemaRegistry for std::sync::Arc<R> {
+    async fn schema_text(&self, schema_id: u32) -> Result<Option<String>, RegistryError> {
+        self.as_ref().schema_text(schema_id).await
+    }
+
+    async fn schema_id(&self, subject: &str, schema: &str) -> Result<Option<u32>, RegistryError> {
+        self.as_ref().schema_id(subject, schema).await
+    }
+
+    async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        self.as_ref().register(subject, schema).await
+    }
+}
+
 /// Checks that an address can be one of a registry.
 ///
 /// # Errors

@@ -56,13 +56,17 @@ pub fn thresholds(currency: &str) -> Option<(Amount, Amount)> {
 
 /// The rules as the file that Redline reads.
 pub fn rules_toml(grace: Grace) -> String {
+    format!("# The rules of a simulated source.\n{}", rules_of(SOURCE, grace))
+}
+
+/// The same rules for a source of any name, as a part of such a file.
+pub fn rules_of(source: &str, grace: Grace) -> String {
     let grace_days = match grace {
         Grace::CalendarDays(days) => days.to_string(),
         Grace::BusinessDays(days) => format!("{{ business = {days}, holidays = \"{HOLIDAYS_TABLE}\" }}"),
     };
     format!(
-        r#"# The rules of a simulated source.
-[sources.billing]
+        r#"[sources.{source}]
 time_zone = "America/New_York"
 calendar = {{ weeks_ending = "sunday" }}
 grace_days = {grace_days}
@@ -73,31 +77,31 @@ editors = ["*@example.com", "api-billing"]
 editors_table = "billing_editors"
 read = ["Work Order", "Task", "Period End"]
 
-[sources.billing.tracked]
+[sources.{source}.tracked]
 "Quantity" = {{ type = "amount", unit = "Unit Price" }}
 "Unit Price" = {{ type = "amount" }}
 "Redlined Total Price" = {{ type = "amount" }}
 "Foreman" = {{ type = "text", risk = "LOW" }}
 
-[sources.billing.thresholds]
+[sources.{source}.thresholds]
 USD = {{ medium = "100", high = "1000" }}
 EUR = {{ medium = "90.50", high = "900.50" }}
 
-[sources.billing.risks]
+[sources.{source}.risks]
 lock_change = "MEDIUM"
 
-[sources.billing.contract_price]
+[sources.{source}.contract_price]
 table = "contract_prices"
 key = ["Work Order", "Task"]
 price = "Unit Price"
 quantity = "Quantity"
 value = "price"
 
-[[sources.billing.rules]]
+[[sources.{source}.rules]]
 name = "total_is_quantity_times_price"
 violated = 'after["Redlined Total Price"] != after["Quantity"] * after["Unit Price"]'
 
-[[sources.billing.rules]]
+[[sources.{source}.rules]]
 name = "quantity_is_not_negative"
 violated = 'after["Quantity"] < 0'
 "#

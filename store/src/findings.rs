@@ -1,7 +1,7 @@
 //! What was found in one source, whole, as the tables have it: for whoever holds it against something else.
 
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 
 use crate::error::StoreError;
 
@@ -31,4 +31,41 @@ pub async fn standing_flags(connection: &mut PgConnection, source: &str) -> Resu
     .bind(source)
     .fetch_all(connection)
     .await?)
+}
+
+/// The standing flags of one row, payout or order, in the order in which they were detected.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn standing_flags_of(
+    connection: &mut PgConnection,
+    source: &str,
+    entity_id: &str,
+) -> Result<Vec<Value>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select to_jsonb(f) || jsonb_build_object('impact', f.impact::text) from redline.flags f
+         where source = $1 and entity_id = $2 and status = 'standing' order by first_detected_at, flag_id",
+    )
+    .bind(source)
+    .bind(entity_id)
+    .fetch_all(connection)
+    .await?)
+}
+
+/// How many flags of a source stand, and the sentence of the one that was detected first.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn first_and_count(
+    connection: &mut PgConnection,
+    source: &str,
+) -> Result<(Option<String>, i64), StoreError> {
+    let row = sqlx::query(
+        "select count(*) as count, (array_agg(reason order by first_detected_at, flag_id))[1] as reason
+         from redline.flags where source = $1 and status = 'standing'",
+    )
+    .bind(source)
+    .fetch_one(connection)
+    .await?;
+    Ok((row.try_get("reason")?, row.try_get("count")?))
 }

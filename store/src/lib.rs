@@ -169,6 +169,27 @@ pub async fn migrate_alone(url: &str) -> Result<PgConnection, StoreError> {
     Ok(connection)
 }
 
+/// Makes a database where there is none of this name, asked over another database of the same server.
+///
+/// # Errors
+/// When Postgres cannot be reached, or the user may not make databases.
+pub async fn ensure_database(url: &str, name: &str) -> Result<(), StoreError> {
+    let mut connection = PgConnection::connect_with(&options(url, "demo")?).await?;
+    let is_there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(&mut connection)
+        .await?;
+    if !is_there {
+        // Not a literal: the name of a database cannot be bound.
+        let quoted = name.replace('"', "\"\"");
+        sqlx::raw_sql(&format!("create database \"{quoted}\""))
+            .execute(&mut connection)
+            .await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
 /// Brings the database up to this version. Idempotent; answers the number of migrations that are in place.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod facts;
+mod limits;
 mod migrate;
 mod path;
 mod read_model;

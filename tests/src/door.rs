@@ -14,6 +14,22 @@ pub struct Answer {
     pub status: u16,
     /// The body; null when it is no JSON.
     pub body: Value,
+    /// The seconds of `Retry-After`.
+    pub retry_after: Option<u64>,
+}
+
+impl Answer {
+    async fn read(answer: reqwest::Response) -> Self {
+        let retry_after = answer.headers().get("retry-after").map(|value| {
+            let text = value.to_str().expect("Retry-After is text");
+            text.parse().expect("Retry-After is whole seconds")
+        });
+        Self {
+            status: answer.status().as_u16(),
+            retry_after,
+            body: answer.json().await.unwrap_or_default(),
+        }
+    }
 }
 
 /// A running `redline ingest`, and a client of it with a key.
@@ -65,10 +81,7 @@ impl Door {
             .send()
             .await
             .expect("the door answers");
-        Answer {
-            status: answer.status().as_u16(),
-            body: answer.json().await.unwrap_or_default(),
-        }
+        Answer::read(answer).await
     }
 
     /// Gets a path such as `/v1/flags?limit=10`, with the door's own key.
@@ -84,10 +97,14 @@ impl Door {
             None => request,
         };
         let answer = request.send().await.expect("the door answers");
-        Answer {
-            status: answer.status().as_u16(),
-            body: answer.json().await.unwrap_or_default(),
-        }
+        Answer::read(answer).await
+    }
+
+    /// Gets a path that answers text, such as `/metrics`.
+    pub async fn text(&self, path: &str) -> String {
+        let request = self.client.get(format!("{}{path}", self.address));
+        let answer = request.send().await.expect("the door answers");
+        answer.text().await.expect("the answer is text")
     }
 
     /// Gets what must be there.

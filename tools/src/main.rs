@@ -1,6 +1,7 @@
 //! The `redline` binary: reads its arguments and settings, and wires the crates together. Nothing else.
 
 mod commands;
+mod roles;
 mod settings;
 
 use std::path::PathBuf;
@@ -13,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    approvals, bench, collect, doctor, ingest, key, migrate, position, quarantine, reference, relay, rules,
-    simulate, work,
+    approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
+    rules, serve, simulate, work,
 };
 use crate::settings::Settings;
 
@@ -36,9 +37,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// See it work: everything in one process, nothing to install, and a sheet with findings to be found.
+    #[command(after_help = "Example: redline demo --once")]
+    Demo(demo::Demo),
     /// Make or update topics, schemas, database and first rules.
     #[command(after_help = "Example: redline migrate")]
     Migrate,
+    /// Run all roles in one process: ingest, work and relay.
+    #[command(after_help = "Example: redline migrate && redline serve")]
+    Serve,
     /// Take events over HTTP and publish them.
     #[command(after_help = "Example: REDLINE_INGEST__LISTEN=127.0.0.1:8080 redline ingest")]
     Ingest,
@@ -266,7 +273,9 @@ fn is_without_postgres(error: &anyhow::Error) -> bool {
 
 async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
     match command {
+        Command::Demo(arguments) => return demo::run(arguments, settings, told_to_stop()?).await,
         Command::Migrate => migrate::run(&settings).await?,
+        Command::Serve => serve::run(&settings, told_to_stop()?).await?,
         Command::Ingest => ingest::run(&settings, told_to_stop()?).await?,
         Command::Work => work::run(settings, told_to_stop()?).await?,
         Command::Relay => relay::run(&settings, told_to_stop()?).await?,

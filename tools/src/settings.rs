@@ -93,6 +93,11 @@ impl DatabaseSettings {
         self.url.expose_secret()
     }
 
+    /// The database at this address.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.into() }
+    }
+
     /// The same server and user with another database; none when the address names none.
     pub(crate) fn with_database(&self, name: &str) -> Option<Self> {
         let url = self.url();
@@ -200,6 +205,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.ingest.check().map_err(anyhow::Error::msg)?;
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         redline_store::options(self.database.url(), "settings").context("database.url")?;
@@ -318,6 +324,10 @@ mod tests {
             ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "database.url: "),
             ("[registry]\nurl = \"nowhere\"", "registry.url "),
             ("[migrate]\npartitions = 0", "migrate.partitions is 0"),
+            (
+                "[ingest]\nevents_burst = 4000000000",
+                "ingest.events_burst is 4000000000; 1 to",
+            ),
             ("[console]\nconnections = 0", "console.connections is 0; 1 to"),
         ] {
             let error = format!("{:#}", load(text).unwrap().check().unwrap_err());

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
-use redline_http::Keys;
 use redline_http::keys::FindKey;
+use redline_http::{Caller, Keys};
 use redline_schemas::{Event, EventKind, FieldError};
 use redline_store::keys::StoredKey;
 
@@ -26,10 +25,10 @@ impl<O: Outside> FindKey for Recorded<'_, O> {
 pub(crate) async fn open(
     keys: &Keys,
     outside: &impl Outside,
-    headers: &HeaderMap,
+    caller: &Caller,
     taken: Taken,
 ) -> Result<Arc<StoredKey>, Box<Problem>> {
-    let key = keys.open(&Recorded(outside), headers, taken.scope()).await;
+    let key = keys.open(&Recorded(outside), caller, taken.scope()).await;
     let key = key.map_err(|problem| match problem.kind() {
         Kind::Away => problem.with_resume_line(Tally::default(), 1),
         _ => problem,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use redline_http::limits::{KeyLimits, Reason};
+use redline_http::{Caller, Limits};
 use redline_schemas::{Event, EventKind, FieldError};
 use redline_store::keys::StoredKey;
 
@@ -46,7 +48,8 @@ pub(crate) async fn take<O: Outside>(door: Arc<Door<O>>, taken: Taken, request: 
 async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Result<Response, Box<Problem>> {
     let (parts, body) = request.into_parts();
     let _in_flight = door.enter()?;
-    let key = auth::open(&door.keys, &door.outside, &parts.headers, taken).await?;
+    let caller = Caller::of(&parts);
+    let key = auth::open(&door.keys, &door.outside, &caller, taken).await?;
     let (form, coding) = (Form::of(&parts.headers)?, Coding::of(&parts.headers)?);
     let lane = open_lane(door, taken.kind(), &parts.headers).await?;
     let settings = &door.settings;
@@ -58,6 +61,7 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
     let mut intake = Intake {
         taken,
         key: &key,
+        allowance: Allowance::new(&door.limits, &key.name),
         window: Window::new(door.outside.kafka(), lane, bounds),
     };
     let chunks = Chunks::new(body, coding, settings.idle_timeout());
@@ -110,10 +114,43 @@ fn trace_of(headers: &HeaderMap) -> Vec<(String, Option<Vec<u8>>)> {
         .collect()
 }
 
+/// How many events the key of a request may still send.
+struct Allowance<'a> {
+    limits: &'a Limits,
+    key: Arc<KeyLimits>,
+    was_slowed: bool,
+}
+
+impl<'a> Allowance<'a> {
+    fn new(limits: &'a Limits, key: &str) -> Self {
+        Self {
+            limits,
+            key: limits.of_key(key),
+            was_slowed: false,
+        }
+    }
+
+    /// Waits until one more event may come. Nothing is read meanwhile, so the sender waits too; a stream that was cut off
+    /// instead would only be sent again.
+    async fn in_turn(&mut self) {
+        if self.key.events.take_in_turn().await && !self.was_slowed {
+            self.was_slowed = true;
+            self.limits.count(Reason::Slowed);
+        }
+    }
+
+    /// Takes the events of a body that is here already, or none of them.
+    fn at_once(&self, number: usize) -> Result<(), Box<Problem>> {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.limits.events(&self.key, number)
+    }
+}
+
 /// One request's events on their way.
 struct Intake<'a, P> {
     taken: Taken,
     key: &'a StoredKey,
+    allowance: Allowance<'a>,
     window: Window<'a, P>,
 }
 
@@ -164,6 +201,7 @@ impl<P: Publish> Intake<'_, P> {
     }
 
     async fn line(&mut self, line: Line) -> Result<(), Broken> {
+        self.allowance.in_turn().await;
         match std::str::from_utf8(&line.bytes) {
             Ok(text) => self.event(line.number, text).await,
             Err(_) => self.window.refuse(line.number, whole_line("is not UTF-8")).await,
@@ -191,6 +229,7 @@ impl<P: Publish> Intake<'_, P> {
             );
             return Err(Stopped::Whole(Problem::new(Kind::TooLarge, detail)));
         }
+        self.allowance.at_once(elements.number).map_err(Stopped::Whole)?;
         for (element, place) in elements.kept.iter().zip(1..) {
             self.event(place, element.get()).await?;
         }

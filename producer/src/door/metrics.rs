@@ -78,6 +78,11 @@ impl Metrics {
         Ok(metrics)
     }
 
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.meter.text().1).unwrap()
+    }
+
     pub(crate) fn count(&self, taken: Taken, topic: &str, tally: &Tally) {
         for (outcome, number) in [("accepted", tally.accepted), ("refused", tally.refused)] {
             self.events

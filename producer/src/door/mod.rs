@@ -19,13 +19,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use redline_http::Keys;
+use axum::{Extension, Router};
+use redline_http::limits::Reason;
+use redline_http::{Keys, Limits};
 use redline_telemetry::metrics::{Error, Meter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -36,7 +37,7 @@ use self::problem::{Kind, Problem};
 use self::taken::Taken;
 
 pub use self::outside::Services;
-pub use self::server::{BoundDoor, ServeError, bind, serve};
+pub use self::server::{BoundDoor, ServeError, bind};
 pub use self::settings::IngestSettings;
 
 /// What all requests share.
@@ -45,6 +46,7 @@ pub(crate) struct Door<O> {
     settings: IngestSettings,
     requests: Semaphore,
     keys: Keys,
+    limits: Arc<Limits>,
     health: Health,
     metrics: Metrics,
 }
@@ -56,15 +58,15 @@ impl<O: Outside> Door<O> {
         Ok(Arc::new(Self {
             outside,
             requests: Semaphore::new(most),
-            settings,
             keys: Keys::default(),
+            limits: Arc::new(Limits::new(settings.rates(), &meter.of("ingest"))?),
+            settings,
             health: Health::default(),
             metrics,
         }))
     }
 
-    /// The door's own paths and `others`, which share its limit of requests, its metrics and its words for what is
-    /// not there.
+    /// The door's own paths and `others`, which share its limits, its metrics and its words for what is not there.
     fn router(self: &Arc<Self>, others: Router) -> Router {
         let limit = axum::middleware::from_fn_with_state(Arc::clone(self), limit::<O>);
         let router = Router::new().merge(others.layer(limit).with_state(()));
@@ -77,6 +79,7 @@ impl<O: Outside> Door<O> {
             .route("/metrics", get(metrics::metrics::<O>))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(Extension(Arc::clone(&self.limits)))
             .layer(axum::middleware::from_fn_with_state(
                 Arc::clone(self),
                 metrics::measure::<O>,
@@ -87,6 +90,7 @@ impl<O: Outside> Door<O> {
     /// A place among the requests that are worked on.
     fn enter(&self) -> Result<SemaphorePermit<'_>, Box<Problem>> {
         self.requests.try_acquire().map_err(|_| {
+            self.limits.count(Reason::Busy);
             let detail =
                 "as many requests as this door takes at once are being worked on (ingest.max_requests)";
             Problem::new(Kind::Busy, detail)

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -80,22 +84,6 @@ pub async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     })
 }
 
-/// Takes the address and serves until told to stop; see [`BoundDoor::serve`].
-///
-/// # Errors
-/// See [`ServeError`].
-pub async fn serve<R: SchemaRegistry + Send + Sync + 'static>(
-    settings: IngestSettings,
-    services: Services<R>,
-    meter: &Meter,
-    others: Router,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    let door = bind(settings, services, meter, others).await?;
-    tracing::info!(address = %door.address(), "the door is open");
-    door.serve(shutdown).await
-}
-
 impl BoundDoor {
     /// Where the door listens.
     pub fn address(&self) -> SocketAddr {
@@ -163,7 +151,7 @@ impl Connections {
         // Closed only with this value itself, so it never ends.
         while let Ok(permit) = Arc::clone(&self.free).acquire_owned().await {
             match listener.accept().await {
-                Ok((stream, _)) => self.open(stream, permit),
+                Ok((stream, address)) => self.open(stream, address, permit),
                 Err(error) => {
                     tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -172,10 +160,14 @@ impl Connections {
         }
     }
 
-    fn open(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn open(&self, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
         // Answers are small and whole; waiting for more of them helps nobody.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(self.router.clone());
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(address));
+            router.call(request)
+        });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)

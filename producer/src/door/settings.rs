@@ -1,9 +1,10 @@
 //! The section `[ingest]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use redline_http::limits::{Rate, Rates};
 use serde::Deserialize;
 
 /// What the HTTP door may vary. A limit of 0 is refused when the settings are read.
@@ -23,6 +24,19 @@ pub struct IngestSettings {
     pub max_requests: NonZeroUsize,
     /// Connections that are open at once; more wait to be accepted. Default: 1024.
     pub max_connections: NonZeroUsize,
+    /// Requests of one API key a second, also to the read API; more are answered 429. Default: 1000.
+    pub requests_per_second: NonZeroU32,
+    /// Requests of one API key at once after a silence. Default: 2000.
+    pub requests_burst: NonZeroU32,
+    /// Events and facts of one API key a second. NDJSON is read no faster; JSON beyond it is answered 429.
+    /// Default: 50000.
+    pub events_per_second: NonZeroU32,
+    /// Events and facts of one API key at once after a silence. Default: 100000.
+    pub events_burst: NonZeroU32,
+    /// Unknown API keys that one address may show a second; more are answered 429. Default: 10.
+    pub wrong_keys_per_second: NonZeroU32,
+    /// Unknown API keys that one address may show at once. Default: 100.
+    pub wrong_keys_burst: NonZeroU32,
     /// Events of one request that may be on their way to Kafka at once. Default: 2000.
     pub window_records: NonZeroUsize,
     /// Their bytes. Default: 4194304 (4 MiB).
@@ -43,6 +57,9 @@ impl Default for IngestSettings {
         const fn size(bytes: usize) -> NonZeroUsize {
             NonZeroUsize::MIN.saturating_add(bytes - 1)
         }
+        const fn number(number: u32) -> NonZeroU32 {
+            NonZeroU32::MIN.saturating_add(number - 1)
+        }
         const fn seconds(seconds: u64) -> NonZeroU64 {
             NonZeroU64::MIN.saturating_add(seconds - 1)
         }
@@ -53,6 +70,12 @@ impl Default for IngestSettings {
             max_array_elements: size(10_000),
             max_requests: size(64),
             max_connections: size(1_024),
+            requests_per_second: number(1_000),
+            requests_burst: number(2_000),
+            events_per_second: number(50_000),
+            events_burst: number(100_000),
+            wrong_keys_per_second: number(10),
+            wrong_keys_burst: number(100),
             window_records: size(2_000),
             window_bytes: size(4 << 20),
             header_timeout_seconds: seconds(10),
@@ -63,7 +86,40 @@ impl Default for IngestSettings {
     }
 }
 
+/// Greatest rate and burst: more than any machine takes, so they stand for no limit.
+const MAX_RATE: u32 = 10_000_000;
+
 impl IngestSettings {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
+    pub fn check(&self) -> Result<(), String> {
+        for (key, value) in [
+            ("requests_per_second", self.requests_per_second),
+            ("requests_burst", self.requests_burst),
+            ("events_per_second", self.events_per_second),
+            ("events_burst", self.events_burst),
+            ("wrong_keys_per_second", self.wrong_keys_per_second),
+            ("wrong_keys_burst", self.wrong_keys_burst),
+        ] {
+            if value.get() > MAX_RATE {
+                return Err(format!("ingest.{key} is {value}; 1 to {MAX_RATE} are expected"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The limits of rate.
+    pub(crate) fn rates(&self) -> Rates {
+        let rate = |per_second, burst| Rate { per_second, burst };
+        Rates {
+            requests: rate(self.requests_per_second, self.requests_burst),
+            events: rate(self.events_per_second, self.events_burst),
+            wrong_keys: rate(self.wrong_keys_per_second, self.wrong_keys_burst),
+        }
+    }
+
     /// The message timeout with which the door's publisher is to be made.
     pub fn acknowledge_timeout(&self) -> Duration {
         Duration::from_secs(self.acknowledge_timeout_seconds.get())

@@ -6,7 +6,7 @@ use redline_schemas::Timestamp;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-pub use self::operator::{Listed, accept_gap, give_up_vanished, list, restart};
+pub use self::operator::{Listed, accept_gap, give_up_vanished, list, restart, start_anew};
 use crate::error::StoreError;
 use crate::types::Timestamptz;
 

@@ -3,7 +3,7 @@
 use redline_schemas::Timestamp;
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::{KafkaPartition, insert};
+use super::{KafkaPartition, Position, StopReason, find, insert, knows_another_incarnation};
 use crate::error::StoreError;
 use crate::types::Timestamptz;
 
@@ -69,6 +69,36 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Listed>, StoreError> {
 pub async fn restart(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Result<i64, StoreError> {
     let mut transaction = pool.begin().await?;
     let reason = stopped_reason(&mut transaction, kafka).await?;
+    let position = supersede(&mut transaction, kafka, &reason, by).await?;
+    transaction.commit().await?;
+    Ok(position.next_offset)
+}
+
+/// Starts a partition anew when Kafka has it under another topic id than its ledger: what `restart` does for a stopped
+/// one, before anybody has met it. Only for whoever knows that the topic was made again on purpose. Answers whether it
+/// did.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn start_anew(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Result<bool, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let is_anew = knows_another_incarnation(&mut transaction, kafka).await?
+        && find(&mut transaction, kafka).await?.is_none();
+    if is_anew {
+        let reason = StopReason::UnknownIncarnation.code();
+        supersede(&mut transaction, kafka, reason, by).await?;
+    }
+    transaction.commit().await?;
+    Ok(is_anew)
+}
+
+/// Ends the ledger of a partition with a gap behind it, and begins another one at the log's start.
+async fn supersede(
+    transaction: &mut PgConnection,
+    kafka: &KafkaPartition,
+    reason: &str,
+    by: &str,
+) -> Result<Position, StoreError> {
     let old = sqlx::query(
         "update redline.positions set superseded_at = now(), owner = null, owner_backend_pid = null,
             owner_backend_start = null
@@ -82,12 +112,12 @@ pub async fn restart(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Result<
         let incarnation: String = row.try_get("incarnation")?;
         let next_offset: i64 = row.try_get("next_offset")?;
         insert_gap(
-            &mut transaction,
+            &mut *transaction,
             kafka,
             &incarnation,
             next_offset,
             None,
-            &reason,
+            reason,
             by,
         )
         .await?;
@@ -104,10 +134,9 @@ pub async fn restart(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Result<
         0 => kafka.topic_id.clone(),
         count => format!("{}~{count}", kafka.topic_id),
     };
-    let position = insert(&mut transaction, kafka, &incarnation).await?;
-    unstop(&mut transaction, kafka).await?;
-    transaction.commit().await?;
-    Ok(position.next_offset)
+    let position = insert(&mut *transaction, kafka, &incarnation).await?;
+    unstop(&mut *transaction, kafka).await?;
+    Ok(position)
 }
 
 /// Gives up the partitions that a topic made again no longer has, on the operator's word; what they had not read is

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use redline_http::pools;
-use redline_producer::door::{self, Services};
+use redline_producer::door::{self, BoundDoor, Services};
 use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
+use redline_schemas::registry::SchemaRegistry;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Telemetry;
@@ -14,9 +15,21 @@ use crate::settings::Settings;
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let telemetry = Telemetry::new()?;
+    let door = bind(settings, settings.registry.client()?, &telemetry).await?;
+    tracing::info!(address = %door.address(), "the door is open");
+    door.serve(stop.cancelled()).await?;
+    Ok(())
+}
+
+/// A door that has its address.
+pub(crate) async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
+    settings: &Settings,
+    registry: R,
+    telemetry: &Telemetry,
+) -> anyhow::Result<BoundDoor> {
     let services = Services {
         publisher: Publisher::new(&settings.kafka, settings.ingest.acknowledge_timeout())?,
-        encoder: Arc::new(Encoder::new(settings.registry.client()?, settings.topics.clone())),
+        encoder: Arc::new(Encoder::new(registry, settings.topics.clone())),
         pool: redline_store::pool(settings.database.url(), "ingest", 4)?,
     };
     let console = &settings.console;
@@ -30,9 +43,5 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
     pools::show(&meter, "ingest", &services.pool)?;
     let waits = pools::show(&meter, "console", &reading)?;
     let read_api = redline_console::router(reading, waits, console);
-    door::serve(settings.ingest.clone(), services, &meter, read_api, async move {
-        stop.cancelled().await
-    })
-    .await?;
-    Ok(())
+    Ok(door::bind(settings.ingest.clone(), services, &meter, read_api).await?)
 }

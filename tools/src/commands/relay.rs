@@ -16,13 +16,19 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
     telemetry
         .listen(address, "relay.metrics_listen", settings, &stop)
         .await?;
-    relay(settings, &telemetry, stop).await
+    relay(settings, metrics(settings, &telemetry)?, stop).await
+}
+
+/// What it measures.
+pub(crate) fn metrics(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<RelayMetrics> {
+    let topics = [settings.topics.flagged.as_str(), &settings.topics.quarantine];
+    Ok(RelayMetrics::new(&telemetry.meter, &telemetry.health, &topics)?)
 }
 
 /// Relays in this process.
 pub(crate) async fn relay(
     settings: &Settings,
-    telemetry: &Telemetry,
+    metrics: RelayMetrics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
@@ -31,8 +37,6 @@ pub(crate) async fn relay(
     // Whoever publishes flags to this topic does so after everybody who did before.
     let transactional_id = format!("{}.relay", settings.topics.flagged);
     let turns = Turns::new(kafka, message_timeout, transactional_id);
-    let topics = [settings.topics.flagged.as_str(), &settings.topics.quarantine];
-    let metrics = RelayMetrics::new(&telemetry.meter, &telemetry.health, &topics)?;
     tracing::info!("the relay is at work");
     redline_consumer::relay::run(settings.database.url(), turns, &settings.relay, metrics, stop).await?;
     Ok(())

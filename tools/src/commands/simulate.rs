@@ -4,25 +4,22 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use indicatif::ProgressBar;
 use redline_domain::rules::RuleSet;
-use redline_producer::encode::{Encoder, encode};
-use redline_producer::publisher::{Delivery, Outgoing, Publisher};
-use redline_schemas::{Event, EventKind, Timestamp};
-use redline_simulator::{
-    FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings, Truth, compare,
-};
+use redline_schemas::Timestamp;
+use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, SimulationSettings, Truth, compare};
 use redline_store::{findings, read_only_connection};
 
+use super::feed::Feed;
 use super::{counted, spinner};
 use crate::settings::Settings;
 use crate::{Ending, Misuse, found};
 
-/// Records that may be on their way at once.
-const IN_FLIGHT: usize = 5_000;
+/// Records between two words about how far it is.
+const STEP: u64 = 5_000;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -176,47 +173,21 @@ async fn publish(
     bar: &ProgressBar,
 ) -> anyhow::Result<u64> {
     rules_are_in_force(settings, &simulation.rules_toml).await?;
-    let publisher = Publisher::new(&settings.kafka, Duration::from_secs(60))?;
-    let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
+    let mut feed = Feed::new(&settings.kafka, settings.registry.client()?, &settings.topics)?;
     let facts = match sheet.facts {
         When::First => FactsArrive::First,
         When::Last => FactsArrive::Last,
         When::Mixed => FactsArrive::Mixed(sheet.seed),
     };
-    let mut deliveries: Vec<Delivery> = Vec::with_capacity(IN_FLIGHT);
     let mut count = 0;
     for message in simulation.arrival(order, facts) {
-        let kind = match &message {
-            Message::Event(_) => EventKind::Row,
-            Message::Fact(_) => EventKind::Fact,
-        };
-        let text = message.json().to_string();
-        let event = Event::from_json(kind, &text).with_context(|| text.clone())?;
-        let record = encode(encoder.schema_id(kind).await?, &event)?;
-        let topic = encoder.topic(kind);
-        let outgoing = Outgoing {
-            topic,
-            key: Some(record.key.as_bytes()),
-            value: Some(&record.value),
-            headers: &[],
-        };
-        let partitions = publisher.partitions(topic).await?;
-        deliveries.push(publisher.enqueue_when_free(outgoing, partitions).await?);
-        count += 1;
-        if deliveries.len() == IN_FLIGHT {
+        count = feed.send(&message).await?;
+        if count % STEP == 0 {
             bar.set_message(format!("{count} records published"));
-            settle(&mut deliveries).await?;
         }
     }
-    settle(&mut deliveries).await?;
+    feed.settle().await?;
     Ok(count)
-}
-
-async fn settle(deliveries: &mut Vec<Delivery>) -> anyhow::Result<()> {
-    for delivery in deliveries.drain(..) {
-        delivery.await?;
-    }
-    Ok(())
 }
 
 /// What is found depends on the rules, and nobody's rules are replaced for a simulation.

@@ -16,26 +16,35 @@ pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::
     telemetry
         .listen(address, "work.metrics_listen", &settings, &stop)
         .await?;
-    worker(settings, &telemetry)?.run(stop).await?;
+    let marks = redis_marks(&settings, &telemetry)?;
+    let registry = settings.registry.client()?;
+    worker(&settings, registry, marks, &telemetry).run(stop).await?;
     Ok(())
 }
 
-/// A worker as the settings want it.
-pub(crate) fn worker(
-    settings: Settings,
+/// A worker of these settings.
+pub(crate) fn worker<R, M>(
+    settings: &Settings,
+    registry: R,
+    marks: M,
     telemetry: &Telemetry,
-) -> anyhow::Result<Worker<redline_schemas::registry::ConfluentRegistry, RedisMarks>> {
-    let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
-    let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
-        .map_err(anyhow::Error::msg)?;
-    Ok(Worker {
+) -> Worker<R, M> {
+    Worker {
         kafka: settings.kafka.clone(),
         topics: settings.topics.clone(),
         database_url: settings.database.url().to_owned(),
-        registry: settings.registry.client()?,
-        marks: marks.counted(&telemetry.meter)?,
-        settings: settings.work,
+        registry,
+        marks,
+        settings: settings.work.clone(),
         meter: telemetry.meter.clone(),
         health: telemetry.health.clone(),
-    })
+    }
+}
+
+/// Marks in Redis, whose failures are counted.
+pub(crate) fn redis_marks(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<RedisMarks> {
+    let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
+    let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
+        .map_err(anyhow::Error::msg)?;
+    Ok(marks.counted(&telemetry.meter)?)
 }

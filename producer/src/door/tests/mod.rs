@@ -5,6 +5,7 @@ mod events;
 mod facts;
 mod limits;
 mod listening;
+mod rates;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -92,8 +93,12 @@ fn world(kafka: Kafka, registry: Registry) -> World {
 
 impl World {
     fn add_key(&self, text: &str, scopes: &[&str], source: Option<&str>) {
+        self.add_named_key(text, "test", scopes, source);
+    }
+
+    fn add_named_key(&self, text: &str, name: &str, scopes: &[&str], source: Option<&str>) {
         let key = PresentedKey::parse(text).unwrap();
-        let stored = StoredKey::new(&key, "test", scopes, source);
+        let stored = StoredKey::new(&key, name, scopes, source);
         self.keys.lock().unwrap().insert(key.key_id().to_owned(), stored);
     }
 }

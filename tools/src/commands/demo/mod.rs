@@ -1,0 +1,258 @@
+//! `redline demo`: the whole of Redline in one process, on parts that nobody has to install, with a billing sheet in which
+//! it is known what there is to find.
+//!
+//! The pipeline is the one of production. Only what stands around it is smaller: librdkafka's mock cluster for Kafka, a
+//! Postgres of its own, marks in memory for Redis, the compiled-in schemas for the registry.
+
+mod broker;
+mod database;
+mod folder;
+mod live;
+mod postgres;
+mod sheet;
+mod told;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::ProgressBar;
+use redline_consumer::cluster::Cluster;
+use redline_consumer::deduplicate::MemoryMarks;
+use redline_schemas::EventKind;
+use redline_schemas::compiled::CompiledSchemas;
+use redline_simulator::{Simulation, SimulationSettings, rulebook};
+use redline_store::sqlx::PgPool;
+use redline_store::{positions, rules};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::broker::Broker;
+use self::folder::Folder;
+use self::postgres::Postgres;
+use self::sheet::Judged;
+use super::{counted, spinner};
+use crate::commands::feed::Feed;
+use crate::roles::Roles;
+use crate::settings::{DatabaseSettings, Settings};
+use crate::{Ending, found};
+
+/// Marks that are remembered, some 16 MiB of them.
+const MOST_MARKS: usize = 200_000;
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// End after the sheet: exit 0 when everything that was planted was found and nothing else, else 3.
+    #[arg(long)]
+    once: bool,
+    /// Rows of the sheet.
+    #[arg(long, default_value_t = 10_184, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(100..=100_000))]
+    rows: usize,
+    /// The same seed makes the same sheet.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where it keeps its database, key and log; default a folder redline-demo-UID for temporary files.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+/// Runs until told to stop, or until the sheet is judged.
+pub(crate) async fn run(demo: Demo, settings: Settings, stop: CancellationToken) -> anyhow::Result<Ending> {
+    let folder = Folder::take(demo.folder.clone())?;
+    let bar = spinner()?;
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let installing = Installation::start(&folder, settings, &demo, &bar);
+    let mut installation = tokio::select! {
+        installation = installing => installation?,
+        () = stop.cancelled() => return Ok(Ending::Done),
+    };
+    let ending = installation.play(&demo, &folder, &bar, stop).await;
+    bar.finish_and_clear();
+    if let Some(postgres) = installation.postgres.take() {
+        postgres.stop().await?;
+    }
+    ending
+}
+
+/// The parts around the pipeline.
+struct Installation {
+    settings: Settings,
+    simulation: Simulation,
+    broker: Broker,
+    /// None where DATABASE_URL names one.
+    postgres: Option<Postgres>,
+    pool: PgPool,
+    key: String,
+    began: Instant,
+}
+
+impl Installation {
+    async fn start(
+        folder: &Folder,
+        mut settings: Settings,
+        demo: &Demo,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let say = |words: &str| bar.set_message(words.to_owned());
+        let postgres = match database::is_named() {
+            true => None,
+            false => Some(Postgres::start(folder, say).await?),
+        };
+        settings.database = match &postgres {
+            Some(postgres) => DatabaseSettings::at(&postgres.url),
+            None => database::of_its_own(&settings.database).await?,
+        };
+        say("making the sheet");
+        let simulation = Simulation::new(SimulationSettings {
+            seed: demo.seed,
+            rows: demo.rows,
+            ..SimulationSettings::default()
+        });
+        let broker = Broker::start(&settings.topics)?;
+        settings
+            .kafka
+            .bootstrap_servers
+            .clone_from(&broker.bootstrap_servers);
+        settings.kafka.client.clear();
+        // Kafka's group gives a partition on after this; the mock cluster waits nearly as long at every rebalance.
+        settings.work.session_timeout_milliseconds = 6_000;
+        settings.ingest.listen = free_address(settings.ingest.listen).await?;
+        let sheet = format!("redline demo: seed {}, {} rows", demo.seed, demo.rows);
+        database::prepare(settings.database.url(), &sheet, folder).await?;
+        let pool = redline_store::pool(settings.database.url(), "demo", 2)?;
+        let rules_text = format!(
+            "{}\n{}",
+            simulation.rules_toml,
+            rulebook::rules_of(live::SOURCE, simulation.settings.grace())
+        );
+        rules::record_first(&pool, &rules_text).await?;
+        start_anew(&settings, &pool).await?;
+        let key = database::key(folder, &pool).await?;
+        Ok(Self {
+            settings,
+            simulation,
+            broker,
+            postgres,
+            pool,
+            key,
+            began,
+        })
+    }
+
+    /// Runs the roles, and beside them what there is to be seen.
+    async fn play(
+        &self,
+        demo: &Demo,
+        folder: &Folder,
+        bar: &ProgressBar,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Ending> {
+        let marks = MemoryMarks::new(MOST_MARKS);
+        let roles = Roles::start(&self.settings, CompiledSchemas, marks, stop.clone()).await?;
+        let address = roles.address;
+        bar.suspend(|| self.introduce(folder, address))?;
+        let mut roles = pin!(roles.ended());
+        let ending = tokio::select! {
+            ended = &mut roles => return ended.map(|()| Ending::Done),
+            ending = self.show(demo, address, bar) => ending,
+        };
+        stop.cancel();
+        roles.await?;
+        ending
+    }
+
+    fn introduce(&self, folder: &Folder, address: SocketAddr) -> anyhow::Result<()> {
+        let mut out = std::io::stdout();
+        let database = self.postgres.as_ref().map_or_else(
+            || format!("{}, on the server of DATABASE_URL", database::NAME),
+            |postgres| postgres.description.clone(),
+        );
+        writeln!(out, "Redline, all of it in one process. Ctrl-C ends it.\n")?;
+        writeln!(out, "  Database  {database}")?;
+        writeln!(
+            out,
+            "  Kafka     {}, librdkafka's mock cluster, in memory;\n            it keeps 5 MiB a partition, where a real broker keeps all",
+            self.broker.bootstrap_servers
+        )?;
+        writeln!(out, "  HTTP      http://{address}")?;
+        writeln!(
+            out,
+            "  Folder    {}; delete it to begin from nothing\n",
+            folder.path().display()
+        )?;
+        Ok(())
+    }
+
+    async fn show(&self, demo: &Demo, address: SocketAddr, bar: &ProgressBar) -> anyhow::Result<Ending> {
+        let mut out = std::io::stdout();
+        let mut feed = Feed::new(&self.settings.kafka, CompiledSchemas, &self.settings.topics)?;
+        let Judged {
+            report,
+            flags,
+            events,
+        } = sheet::judge(&self.simulation, &mut feed, &self.pool, bar, self.began).await?;
+        let is_clean = report.is_clean();
+        bar.finish_and_clear();
+        writeln!(
+            out,
+            "Found of what was planted in {} ({events}, {}), after {:.0} s:\n",
+            counted(demo.rows, "row", "rows"),
+            counted(self.simulation.facts.len(), "fact", "facts"),
+            self.began.elapsed().as_secs_f64()
+        )?;
+        writeln!(
+            out,
+            "{}",
+            told::comparison(&self.simulation.truth, &flags, &report)
+        )?;
+        let examples = told::examples(&flags);
+        writeln!(out, "Three of them, in plain words:\n")?;
+        for flag in &examples {
+            writeln!(out, "{}", told::in_words(flag))?;
+        }
+        if demo.once {
+            return Ok(found(!is_clean));
+        }
+        let next = told::Next {
+            address: format!("http://{address}"),
+            key: &self.key,
+            bootstrap_servers: &self.broker.bootstrap_servers,
+            flagged: &self.settings.topics.flagged,
+            psql: self.postgres.as_ref().map(|postgres| postgres.psql.as_str()),
+            flag: examples.first().copied(),
+        };
+        writeln!(out, "{}", next.told())?;
+        writeln!(
+            out,
+            "It goes on with an edit every two seconds, of the source {}. New flags:\n",
+            live::SOURCE
+        )?;
+        live::go_on(&mut feed, &self.pool).await?;
+        Ok(Ending::Done)
+    }
+}
+
+/// The door's address, or any free one of the same host where it is taken.
+async fn free_address(wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
+    match TcpListener::bind(wanted).await {
+        Ok(_) => Ok(wanted),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(SocketAddr::new(wanted.ip(), 0)),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {wanted} (ingest.listen)")),
+    }
+}
+
+/// The mock cluster forgets everything, so its topics are new ones at every start. Here nothing that was unread is of worth.
+async fn start_anew(settings: &Settings, pool: &PgPool) -> anyhow::Result<()> {
+    let cluster = Cluster::new(&settings.kafka)?;
+    for kind in EventKind::ALL {
+        for partition in 0..broker::PARTITIONS {
+            let kafka = cluster.describe(settings.topics.of(kind), partition).await?;
+            positions::start_anew(pool, &kafka, "redline demo").await?;
+        }
+    }
+    Ok(())
+}
