@@ -33,3 +33,7 @@ bench: ## The recording path against its floors: release build, Postgres with fs
 fuzz: ## Both fuzz targets for FUZZ_SECONDS each (default 60). Needs a nightly toolchain and cargo-fuzz.
 	cd fuzz && cargo +nightly fuzz run wire -- -max_total_time=$(or $(FUZZ_SECONDS),60)
 	cd fuzz && cargo +nightly fuzz run door -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+
+.PHONY: docs
+docs: ## The reference pages, from the code.
+	REDLINE_WRITE_REFERENCE=1 cargo test -p redline --bin redline reference

@@ -39,6 +39,15 @@ pub struct RedisMarks {
     failures: Option<IntCounter>,
 }
 
+/// The counter of its failures.
+pub(crate) fn failures(meter: &Meter) -> Result<IntCounter, Error> {
+    meter.of("work").counter(
+        "redline_redis_failures_total",
+        "Times that Redis did not answer in time or answered with an error; it is left alone for two seconds then, \
+         and batches go on without it.",
+    )
+}
+
 impl RedisMarks {
     /// Marks under a prefix, each for so long.
     ///
@@ -62,12 +71,7 @@ impl RedisMarks {
     /// # Errors
     /// When the name is that of another metric.
     pub fn counted(mut self, meter: &Meter) -> Result<Self, Error> {
-        let failures = meter.of("work").counter(
-            "redline_redis_failures_total",
-            "Times that Redis did not answer in time or answered with an error; it is left alone for two seconds then, \
-             and batches go on without it.",
-        )?;
-        self.failures = Some(failures);
+        self.failures = Some(failures(meter)?);
         Ok(self)
     }
 

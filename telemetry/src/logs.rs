@@ -1,7 +1,15 @@
 //! Logs on the error stream: for people, or one JSON object a line.
 
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::format::{Format as Lines, JsonFields};
+use tracing_subscriber::layer::Filter;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::StartError;
+use crate::lines::WithTrace;
 
 /// The section `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
@@ -22,31 +30,51 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging. `RUST_LOG` says how much; the default is what operators need, or, for a command that is
-/// expected to say little, only what goes wrong.
-///
-/// # Errors
-/// When `RUST_LOG` cannot be read.
-pub fn start(settings: &LogSettings, says_little: bool) -> Result<(), String> {
-    const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn,sqlx_postgres::options=error";
+/// The layer that writes lines. `RUST_LOG` says how much; the default is what operators need, or, for a command that
+/// is expected to say little, only what goes wrong.
+pub(crate) fn layer<S>(
+    settings: &LogSettings,
+    says_little: bool,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, StartError>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    const DEFAULT: &str = "info,sqlx=warn,rdkafka=warn,librdkafka=warn,hyper=warn,apache_avro=warn,sqlx_postgres::options=error,\
+                           h2=warn,tower=warn,tonic=warn,opentelemetry=warn,opentelemetry_sdk=off,opentelemetry-otlp=off";
     const LITTLE: &str = "error";
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter =
-        EnvFilter::try_new(
-            directives
-                .as_deref()
-                .unwrap_or(if says_little { LITTLE } else { DEFAULT }),
-        )
-        .map_err(|error| format!("RUST_LOG cannot be read: {error}"))?;
+    let directives = directives
+        .as_deref()
+        .unwrap_or(if says_little { LITTLE } else { DEFAULT });
+    let wanted = EnvFilter::try_new(directives)
+        .map_err(|error| StartError(format!("RUST_LOG cannot be read: {error}")))?;
     let colours =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colours);
-    match settings.format {
-        Format::Pretty => lines.with_target(false).init(),
-        Format::Json => lines.json().flatten_event(true).init(),
-    }
-    Ok(())
+    Ok(match settings.format {
+        Format::Pretty => lines
+            .event_format(WithTrace::Text(
+                Lines::default().with_target(false).with_ansi(colours),
+            ))
+            .with_filter(only_lines(wanted))
+            .boxed(),
+        Format::Json => lines
+            .event_format(WithTrace::Json(Lines::default().json().flatten_event(true)))
+            .fmt_fields(JsonFields::new())
+            .with_filter(only_lines(wanted))
+            .boxed(),
+    })
+}
+
+/// Without an endpoint for traces nothing wants a span, and making one costs no more than finding that out.
+fn only_lines<S>(wanted: EnvFilter) -> impl Filter<S>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    let most = Filter::<S>::max_level_hint(&wanted).unwrap_or(tracing::level_filters::LevelFilter::TRACE);
+    filter_fn(|metadata| metadata.is_event())
+        .with_max_level_hint(most)
+        .and(wanted)
 }

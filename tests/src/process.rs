@@ -39,6 +39,7 @@ pub(crate) fn command(binary: &Path) -> Command {
         "DATABASE_URL",
         "REDIS_URL",
         "REDLINE_CONFIG",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     ] {
         command.env_remove(name);
     }

@@ -103,6 +103,20 @@ enum Command {
     Bench(bench::BenchArguments),
 }
 
+impl Command {
+    /// What the process is, for those who read its traces.
+    fn role(&self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Work => "work",
+            Self::Relay => "relay",
+            Self::Collect(_) => "collect",
+            Self::Simulate(_) => "simulate",
+            _ => "command",
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum CollectCommand {
     /// Publish the rows of a file: NDJSON, or CSV with its columns mapped under [collect.SOURCE]. The same file
@@ -250,9 +264,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let settings =
         Settings::load(arguments.config.as_deref()).map_err(|error| Misuse(format!("{error:#}")))?;
     let says_little = matches!(arguments.command, Command::Bench(_));
-    redline_telemetry::logs::start(&settings.log, says_little).map_err(Misuse)?;
+    let role = arguments.command.role();
+    let telemetry = redline_telemetry::start(&settings.log, &settings.traces, role, says_little)
+        .map_err(|error| Misuse(error.to_string()))?;
     let place = redline_store::place(settings.database.url())?;
-    obey(arguments.command, settings).await.map_err(|error| {
+    let ended = obey(arguments.command, settings).await;
+    telemetry.shutdown().await;
+    ended.map_err(|error| {
         if is_without_postgres(&error) {
             let fix = format!("Postgres at {place} does not answer; look at it, and at database.url");
             return error.context(fix);

@@ -9,7 +9,7 @@ use redline_schemas::registry::SchemaRegistry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::telemetry::Telemetry;
+use crate::commands::instruments::Instruments;
 use crate::commands::{ingest, relay, work};
 use crate::settings::Settings;
 
@@ -28,7 +28,7 @@ impl Roles {
     /// When the door's address is taken, or a setting cannot be used.
     pub(crate) async fn start<R, M>(
         settings: &Settings,
-        telemetry: &Telemetry,
+        instruments: &Instruments,
         registry: R,
         marks: M,
         stop: CancellationToken,
@@ -38,16 +38,16 @@ impl Roles {
         M: Marks + Sync + 'static,
     {
         let registry = Arc::new(registry);
-        let door = ingest::bind(settings, Arc::clone(&registry), telemetry).await?;
+        let door = ingest::bind(settings, Arc::clone(&registry), instruments).await?;
         let address = door.address();
         let mut running = JoinSet::new();
         let told = stop.clone();
         running.spawn(async move { door.serve(told.cancelled()).await.context("ingest ended") });
-        telemetry.survey(settings, &stop)?;
-        let worker = work::worker(settings, registry, marks, telemetry);
+        instruments.survey(settings, &stop)?;
+        let worker = work::worker(settings, registry, marks, instruments);
         let told = stop.clone();
         running.spawn(async move { worker.run(told).await.context("work ended") });
-        let metrics = relay::metrics(settings, telemetry)?;
+        let metrics = relay::metrics(settings, instruments)?;
         let (own, told) = (settings.clone(), stop.clone());
         running.spawn(async move { relay::relay(&own, metrics, told).await.context("relay ended") });
         Ok(Self {

@@ -15,6 +15,7 @@ use redline_producer::sources::CollectSettings;
 use redline_schemas::registry::{ConfluentRegistry, check_address};
 use redline_schemas::topics::Topics;
 use redline_telemetry::logs::LogSettings;
+use redline_telemetry::traces::TraceSettings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -22,11 +23,17 @@ use serde::Deserialize;
 const DEFAULT_FILE: &str = "configs/redline.toml";
 
 /// Variables that everybody knows, and the key that each of them sets.
-const WELL_KNOWN: [(&str, &str); 4] = [
+const WELL_KNOWN: [(&str, &str); 10] = [
     ("KAFKA_BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
     ("SCHEMA_REGISTRY_URL", "registry.url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "traces.protocol"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "traces.headers"),
+    ("OTEL_TRACES_SAMPLER", "traces.sampler"),
+    ("OTEL_TRACES_SAMPLER_ARG", "traces.sample_ratio"),
+    ("OTEL_SERVICE_NAME", "traces.service_name"),
 ];
 
 /// All settings.
@@ -45,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) relay: RelaySettings,
     pub(crate) collect: BTreeMap<String, CollectSettings>,
     pub(crate) log: LogSettings,
+    pub(crate) traces: TraceSettings,
 }
 
 /// The section `[registry]`.
@@ -208,6 +216,7 @@ impl Settings {
         self.ingest.check().map_err(anyhow::Error::msg)?;
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
+        self.traces.check().map_err(anyhow::Error::msg)?;
         redline_store::options(self.database.url(), "settings").context("database.url")?;
         check_address(&self.registry.url).context("registry.url cannot be used")?;
         let MigrateSettings {
@@ -289,6 +298,10 @@ mod tests {
             format!("{:?}", documented.migrate),
             format!("{:?}", defaults.migrate)
         );
+        assert_eq!(
+            format!("{:?}", documented.traces),
+            format!("{:?}", defaults.traces)
+        );
     }
 
     #[test]
@@ -301,6 +314,7 @@ mod tests {
                 "work.batch_records: invalid type",
             ),
             ("[ingest]\nlisten = \"nowhere\"", "ingest.listen:"),
+            ("[traces]\nprotocol = \"http\"", "traces.protocol: "),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -328,6 +342,8 @@ mod tests {
                 "[ingest]\nevents_burst = 4000000000",
                 "ingest.events_burst is 4000000000; 1 to",
             ),
+            ("[traces]\nendpoint = \"hunter2:4317\"", "traces.endpoint "),
+            ("[traces]\nsample_ratio = 2", "traces.sample_ratio is 2; 0 to 1"),
             ("[console]\nconnections = 0", "console.connections is 0; 1 to"),
         ] {
             let error = format!("{:#}", load(text).unwrap().check().unwrap_err());

@@ -12,6 +12,7 @@ use prometheus::{Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounter
 use redline_schemas::EventKind;
 use redline_schemas::topics::Topics;
 use redline_store::record::Outcome;
+use redline_telemetry::health::Health;
 use redline_telemetry::metrics::messaging::{Messaging, Operation, SYSTEM};
 use redline_telemetry::metrics::{DURATIONS, Error, Meter};
 
@@ -49,6 +50,18 @@ const BATCH_BYTES: [f64; 8] = [
 ];
 /// Upper bounds of the seconds from Kafka's timestamp of a record to its commit. The objective is among them.
 const DELAYS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Asks for everything that a worker, a relay and a survey measure, for the reference.
+///
+/// # Errors
+/// When a name is that of another metric.
+pub fn describe(meter: &Meter) -> Result<(), Error> {
+    let topics = Topics::default();
+    Metrics::new(meter, "redline", &topics, 0)?;
+    crate::deduplicate::failures(meter)?;
+    RelayMetrics::new(meter, &Health::default(), &[])?;
+    crate::survey::describe(meter, &topics)
+}
 
 /// A step of the pipeline.
 #[derive(Clone, Copy, Debug)]

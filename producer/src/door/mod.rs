@@ -40,6 +40,16 @@ pub use self::outside::Services;
 pub use self::server::{BoundDoor, ServeError, bind};
 pub use self::settings::IngestSettings;
 
+/// Asks for everything that a door counts, for the reference.
+///
+/// # Errors
+/// When a name is that of another metric.
+pub fn describe(meter: &Meter) -> Result<(), Error> {
+    let settings = IngestSettings::default();
+    Metrics::new(meter, |_| String::new(), settings.max_requests.get())?;
+    Limits::new(settings.rates(), &meter.of("ingest")).map(|_| ())
+}
+
 /// What all requests share.
 pub(crate) struct Door<O> {
     outside: O,

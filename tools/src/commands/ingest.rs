@@ -9,13 +9,13 @@ use redline_producer::publisher::Publisher;
 use redline_schemas::registry::SchemaRegistry;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
+use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let telemetry = Telemetry::new()?;
-    let door = bind(settings, settings.registry.client()?, &telemetry).await?;
+    let instruments = Instruments::new()?;
+    let door = bind(settings, settings.registry.client()?, &instruments).await?;
     tracing::info!(address = %door.address(), "the door is open");
     door.serve(stop.cancelled()).await?;
     Ok(())
@@ -25,7 +25,7 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
 pub(crate) async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     settings: &Settings,
     registry: R,
-    telemetry: &Telemetry,
+    instruments: &Instruments,
 ) -> anyhow::Result<BoundDoor> {
     let services = Services {
         publisher: Publisher::new(&settings.kafka, settings.ingest.acknowledge_timeout())?,
@@ -39,7 +39,7 @@ pub(crate) async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
         console.connections,
         console.statement_timeout(),
     )?;
-    let meter = telemetry.meter.of("ingest");
+    let meter = instruments.meter.of("ingest");
     pools::show(&meter, "ingest", &services.pool)?;
     let waits = pools::show(&meter, "console", &reading)?;
     let read_api = redline_console::router(reading, waits, console);

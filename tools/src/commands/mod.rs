@@ -11,6 +11,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 mod feed;
 pub(crate) mod ingest;
+pub(crate) mod instruments;
 pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod position;
@@ -21,7 +22,6 @@ pub(crate) mod rules;
 mod saying;
 pub(crate) mod serve;
 pub(crate) mod simulate;
-pub(crate) mod telemetry;
 pub(crate) mod work;
 
 /// A number of things, in words that fit it: `1 row`, `2 rows`.

@@ -6,23 +6,27 @@ use redline_consumer::metrics::RelayMetrics;
 use redline_producer::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
+use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// Relays until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let telemetry = Telemetry::new()?;
+    let instruments = Instruments::new()?;
     let address = settings.relay.metrics_listen;
-    telemetry
+    instruments
         .listen(address, "relay.metrics_listen", settings, &stop)
         .await?;
-    relay(settings, metrics(settings, &telemetry)?, stop).await
+    relay(settings, metrics(settings, &instruments)?, stop).await
 }
 
 /// What it measures.
-pub(crate) fn metrics(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<RelayMetrics> {
+pub(crate) fn metrics(settings: &Settings, instruments: &Instruments) -> anyhow::Result<RelayMetrics> {
     let topics = [settings.topics.flagged.as_str(), &settings.topics.quarantine];
-    Ok(RelayMetrics::new(&telemetry.meter, &telemetry.health, &topics)?)
+    Ok(RelayMetrics::new(
+        &instruments.meter,
+        &instruments.health,
+        &topics,
+    )?)
 }
 
 /// Relays in this process.

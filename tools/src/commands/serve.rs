@@ -2,16 +2,16 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
+use super::instruments::Instruments;
 use super::work;
 use crate::roles::Roles;
 use crate::settings::Settings;
 
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let telemetry = Telemetry::new()?;
-    let marks = work::redis_marks(settings, &telemetry)?;
-    let roles = Roles::start(settings, &telemetry, settings.registry.client()?, marks, stop).await?;
+    let instruments = Instruments::new()?;
+    let marks = work::redis_marks(settings, &instruments)?;
+    let roles = Roles::start(settings, &instruments, settings.registry.client()?, marks, stop).await?;
     tracing::info!(address = %roles.address, "the door is open");
     roles.ended().await
 }

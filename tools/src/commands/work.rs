@@ -6,19 +6,19 @@ use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
+use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let telemetry = Telemetry::new()?;
+    let instruments = Instruments::new()?;
     let address = settings.work.metrics_listen;
-    telemetry
+    instruments
         .listen(address, "work.metrics_listen", &settings, &stop)
         .await?;
-    let marks = redis_marks(&settings, &telemetry)?;
+    let marks = redis_marks(&settings, &instruments)?;
     let registry = settings.registry.client()?;
-    worker(&settings, registry, marks, &telemetry).run(stop).await?;
+    worker(&settings, registry, marks, &instruments).run(stop).await?;
     Ok(())
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn worker<R, M>(
     settings: &Settings,
     registry: R,
     marks: M,
-    telemetry: &Telemetry,
+    instruments: &Instruments,
 ) -> Worker<R, M> {
     Worker {
         kafka: settings.kafka.clone(),
@@ -36,15 +36,15 @@ pub(crate) fn worker<R, M>(
         registry,
         marks,
         settings: settings.work.clone(),
-        meter: telemetry.meter.clone(),
-        health: telemetry.health.clone(),
+        meter: instruments.meter.clone(),
+        health: instruments.health.clone(),
     }
 }
 
 /// Marks in Redis, whose failures are counted.
-pub(crate) fn redis_marks(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<RedisMarks> {
+pub(crate) fn redis_marks(settings: &Settings, instruments: &Instruments) -> anyhow::Result<RedisMarks> {
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
     let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
         .map_err(anyhow::Error::msg)?;
-    Ok(marks.counted(&telemetry.meter)?)
+    Ok(marks.counted(&instruments.meter)?)
 }

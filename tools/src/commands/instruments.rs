@@ -20,12 +20,12 @@ const BUILD: Build = Build {
 };
 
 /// One a process: whatever roles run in it measure here and say here how they are.
-pub(crate) struct Telemetry {
+pub(crate) struct Instruments {
     pub(crate) meter: Meter,
     pub(crate) health: Health,
 }
 
-impl Telemetry {
+impl Instruments {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let meter = Meter::new();
         meter.show_process(BUILD)?;
@@ -73,5 +73,34 @@ impl Telemetry {
         )?;
         tokio::spawn(survey.run(stop.clone()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page without its tables.
+    const HEAD: &str = include_str!("metrics.md");
+
+    /// `make docs` writes the page; without that the page must be what the code says.
+    #[tokio::test]
+    async fn the_reference_of_metrics_is_current() {
+        let instruments = Instruments::new().unwrap();
+        let meter = &instruments.meter;
+        redline_producer::door::describe(meter).unwrap();
+        let pool = redline_store::pool("postgres://nobody@127.0.0.1/none", "reference", 1).unwrap();
+        redline_http::pools::show(&meter.of("ingest"), "ingest", &pool).unwrap();
+        redline_consumer::metrics::describe(meter).unwrap();
+        let page = format!("{HEAD}{}", meter.reference());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
+        if std::env::var_os("REDLINE_WRITE_REFERENCE").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == page,
+            "docs/reference/metrics.md is not current: run `make docs`"
+        );
     }
 }

@@ -1,0 +1,5 @@
+//! What a running Redline says about itself, on real services.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+
+mod stopping;
