@@ -13,7 +13,7 @@ use redline_schemas::EventKind;
 use redline_schemas::topics::Topics;
 use redline_store::record::Outcome;
 use redline_telemetry::health::Health;
-use redline_telemetry::metrics::messaging::{Messaging, Operation, SYSTEM};
+use redline_telemetry::metrics::messaging::{Operation, Operations, SYSTEM};
 use redline_telemetry::metrics::{DURATIONS, Error, Meter};
 
 pub(crate) use self::recorded::Recorded;
@@ -99,7 +99,7 @@ pub(crate) struct Partitions {
 pub(crate) struct Metrics {
     group: String,
     consumed: IntCounterVec,
-    messaging: Messaging,
+    operations: Operations,
     processed: HistogramVec,
     stages: [Histogram; Stage::ALL.len()],
     batch_records: Histogram,
@@ -158,7 +158,7 @@ impl Metrics {
                     "messaging_destination_partition_id",
                 ],
             )?,
-            messaging: Messaging::new(meter)?,
+            operations: Operations::new(meter)?,
             processed: meter.histograms(
                 "messaging_process_duration_seconds",
                 "Time from a decoded batch to its end, with all attempts to record it. `error_type` is empty where it \
@@ -311,7 +311,7 @@ impl Metrics {
     /// Kafka was told how far recording is.
     pub(crate) fn committed(&self, time: Duration, failed: bool) {
         let error_type = failed.then_some("commit_failed");
-        self.messaging.took(Operation::Commit, time, error_type);
+        self.operations.took(Operation::Commit, time, error_type);
     }
 
     /// Records are left to whoever owns their partition now.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGauge};
 use redline_telemetry::health::{Health, Part};
-use redline_telemetry::metrics::messaging::{Messaging, Operation};
+use redline_telemetry::metrics::messaging::{Operation, Operations, Sent};
 use redline_telemetry::metrics::{Error, Meter};
 
 /// What a relay measures of itself, and says of its health.
 pub struct RelayMetrics {
-    messaging: Messaging,
+    sent: Sent,
+    operations: Operations,
     turns: IntCounterVec,
     leads: IntGauge,
     kafka: Part,
@@ -37,7 +38,8 @@ impl RelayMetrics {
     pub fn new(meter: &Meter, health: &Health, topics: &[&str]) -> Result<Self, Error> {
         let meter = &meter.of("relay");
         let metrics = Self {
-            messaging: Messaging::new(meter)?,
+            sent: Sent::new(meter)?,
+            operations: Operations::new(meter)?,
             turns: meter.counters(
                 "redline_relay_turns_total",
                 "Turns of the relay, by result: `published`, `refused` (Kafka refused a record, which then goes without \
@@ -57,14 +59,14 @@ impl RelayMetrics {
             metrics.turns.with_label_values(&[result]);
         }
         for topic in topics {
-            metrics.messaging.expect(topic);
+            metrics.sent.expect(topic);
         }
         Ok(metrics)
     }
 
     /// Messages were published and deleted.
     pub(crate) fn published(&self, topic: &str, messages: u64) {
-        self.messaging.sent(topic, messages);
+        self.sent.add(topic, messages);
     }
 
     /// A turn ended well.
@@ -75,11 +77,11 @@ impl RelayMetrics {
             Turned::Published => {
                 self.kafka.set(true);
                 self.turns.with_label_values(&["published"]).inc();
-                self.messaging.took(Operation::Send, time, None);
+                self.operations.took(Operation::Send, time, None);
             }
             Turned::Refused => {
                 self.turns.with_label_values(&["refused"]).inc();
-                self.messaging.took(Operation::Send, time, Some("refused"));
+                self.operations.took(Operation::Send, time, Some("refused"));
             }
             Turned::Idle | Turned::StandingBy => {}
         }

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 use redline_schemas::EventKind;
-use redline_telemetry::metrics::messaging::Messaging;
+use redline_telemetry::metrics::messaging::Sent;
 use redline_telemetry::metrics::{Error, Meter};
 
 use super::Door;
@@ -27,7 +27,7 @@ pub(crate) struct Metrics {
     events: IntCounterVec,
     requests: HistogramVec,
     active: IntGaugeVec,
-    messaging: Messaging,
+    sent: Sent,
 }
 
 impl Metrics {
@@ -56,7 +56,7 @@ impl Metrics {
                 "Requests that are worked on.",
                 &["http_request_method", "url_scheme"],
             )?,
-            messaging: Messaging::new(&meter)?,
+            sent: Sent::new(&meter)?,
             meter: meter.clone(),
         };
         meter
@@ -72,7 +72,7 @@ impl Metrics {
             }
         }
         for kind in EventKind::ALL {
-            metrics.messaging.expect(&topic(kind));
+            metrics.sent.expect(&topic(kind));
         }
         metrics.active.with_label_values(&["POST", SCHEME]);
         Ok(metrics)
@@ -89,7 +89,7 @@ impl Metrics {
                 .with_label_values(&[taken.name(), outcome])
                 .inc_by(number);
         }
-        self.messaging.sent(topic, tally.accepted);
+        self.sent.add(topic, tally.accepted);
     }
 }
 
