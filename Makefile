@@ -1,10 +1,11 @@
 # The commands of this project. `make` alone lists them.
 
 SERVICES = python3 tests/services
+PACKAGING = python3 tests/packaging
 
 .PHONY: help
 help: ## This list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
 
 .PHONY: test
 test: ## Everything, against real services that it fetches, starts and stops itself.
@@ -12,6 +13,7 @@ test: ## Everything, against real services that it fetches, starts and stops its
 	@$(SERVICES) fetch
 	cargo build --workspace --bins
 	$(SERVICES) run -- cargo test --workspace --no-fail-fast
+	$(PACKAGING)
 
 .PHONY: test-fast
 test-fast: ## What needs no service: units, properties, snapshots.
@@ -22,6 +24,27 @@ lint: ## Format, clippy, and what dependencies may be.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo deny check bans licenses sources
+
+.PHONY: check-packaging
+check-packaging: ## Dockerfile and docker-compose.yml, as far as that goes without containers. Part of make test.
+	cargo build -p redline
+	$(PACKAGING)
+
+.PHONY: up
+up: .env ## The whole system in containers; .env has its passwords and ports. Needs Docker with Compose 2.24 or newer.
+	docker compose up --build --detach --wait
+	@. ./.env && echo "Redline: http://127.0.0.1:$$REDLINE_PORT  Grafana: http://127.0.0.1:$$GRAFANA_PORT  Jaeger: http://127.0.0.1:$$JAEGER_PORT"
+
+.PHONY: down
+down: ## Stop it. What it recorded stays; DOWN=--volumes removes that too.
+	docker compose down $(DOWN)
+
+.env:
+	scripts/make-env
+
+.PHONY: dev-bootstrap
+dev-bootstrap: ## Make a Debian or Ubuntu machine ready to build, test and commit; again is harmless.
+	@scripts/bootstrap
 
 .PHONY: bench
 bench: ## The recording path against its floors: release build, Postgres with fsync. BENCH="--versions 68" for more.

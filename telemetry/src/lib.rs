@@ -3,9 +3,9 @@
 //! A process starts it once, before anything else, and ends it last:
 //!
 //! ```no_run
-//! # use redline_telemetry::{logs::LogSettings, traces::TraceSettings};
+//! # use redline_telemetry::{logs::{Destination, LogSettings}, traces::TraceSettings};
 //! # async fn run() -> Result<(), redline_telemetry::StartError> {
-//! let telemetry = redline_telemetry::start(&LogSettings::default(), &TraceSettings::default(), "work", false)?;
+//! let telemetry = redline_telemetry::start(&LogSettings::default(), &TraceSettings::default(), "work", Destination::ErrorStream)?;
 //! // … the role …
 //! telemetry.shutdown().await;
 //! # Ok(())
@@ -28,7 +28,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use self::logs::LogSettings;
+use self::logs::{Destination, LogSettings};
 use self::traces::{TraceSettings, Traces};
 
 /// Why telemetry could not be started; names the setting.
@@ -42,8 +42,8 @@ pub struct Telemetry {
     traces: Option<Traces>,
 }
 
-/// Starts logs, and traces where an endpoint is set. `role` is what the process is, such as `ingest`; `says_little`
-/// is for commands that log only what goes wrong. Called once, inside of a tokio runtime.
+/// Starts logs, and traces where an endpoint is set. `role` is what the process is, such as `ingest`; `destination`
+/// is where logs go. Called once, inside of a tokio runtime.
 ///
 /// # Errors
 /// When a setting or `RUST_LOG` cannot be used.
@@ -51,9 +51,9 @@ pub fn start(
     log: &LogSettings,
     traces: &TraceSettings,
     role: &'static str,
-    says_little: bool,
+    destination: Destination,
 ) -> Result<Telemetry, StartError> {
-    let lines = logs::layer(log, says_little)?;
+    let lines = logs::layer(log, destination)?;
     let traces = Traces::start(traces, role)?;
     let spans = traces.as_ref().map(|traces| {
         tracing_opentelemetry::layer()

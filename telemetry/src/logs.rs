@@ -1,9 +1,12 @@
 //! Logs on the error stream: for people, or one JSON object a line.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use tracing::Subscriber;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::format::{Format as Lines, JsonFields};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::Filter;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -30,11 +33,21 @@ pub enum Format {
     Json,
 }
 
-/// The layer that writes lines. `RUST_LOG` says how much; the default is what operators need, or, for a command that
-/// is expected to say little, only what goes wrong.
+/// Where lines go.
+#[derive(Debug)]
+pub enum Destination {
+    /// The error stream: what operators need.
+    ErrorStream,
+    /// The error stream, and only what goes wrong: for a command that is expected to say little.
+    OnlyErrors,
+    /// A file, for a command that has the terminal for itself.
+    File(std::fs::File),
+}
+
+/// The layer that writes lines. `RUST_LOG` says how much; the default depends on the destination.
 pub(crate) fn layer<S>(
     settings: &LogSettings,
-    says_little: bool,
+    destination: Destination,
 ) -> Result<Box<dyn Layer<S> + Send + Sync>, StartError>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
@@ -43,15 +56,22 @@ where
                            h2=warn,tower=warn,tonic=warn,opentelemetry=warn,opentelemetry_sdk=off,opentelemetry-otlp=off";
     const LITTLE: &str = "error";
     let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let directives = directives
-        .as_deref()
-        .unwrap_or(if says_little { LITTLE } else { DEFAULT });
+    let directives = directives.as_deref().unwrap_or(match destination {
+        Destination::OnlyErrors => LITTLE,
+        Destination::ErrorStream | Destination::File(_) => DEFAULT,
+    });
     let wanted = EnvFilter::try_new(directives)
         .map_err(|error| StartError(format!("RUST_LOG cannot be read: {error}")))?;
-    let colours =
-        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let (writer, is_terminal) = match destination {
+        Destination::File(file) => (BoxMakeWriter::new(Arc::new(file)), false),
+        _ => (
+            BoxMakeWriter::new(std::io::stderr),
+            std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        ),
+    };
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(colours);
     Ok(match settings.format {
         Format::Pretty => lines

@@ -21,6 +21,7 @@ mod redis;
 mod relay;
 mod restarts;
 mod running;
+mod source;
 mod stream;
 mod turns;
 mod workers;

@@ -10,6 +10,7 @@ mod migrate;
 mod path;
 mod read_model;
 mod registry;
+mod rights;
 mod saying;
 
 use std::time::Duration;

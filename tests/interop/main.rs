@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
+mod examples;
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;

@@ -30,6 +30,7 @@ def parse_arguments():
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="name everything that is missing on this machine")
+    check.add_argument("--packages", action="store_true", help="only their Debian packages, one a line")
     check.set_defaults(function=do_check)
 
     fetch = commands.add_parser("fetch", help="fetch the pinned versions into the cache")
@@ -57,6 +58,10 @@ def parse_arguments():
 
 
 def do_check(arguments):
+    if arguments.packages:
+        _, missing = prerequisites.look()
+        print("\n".join(prerequisites.packages_of(missing)))
+        return 0
     look_or_fail()
     print("all prerequisites are there")
     return 0

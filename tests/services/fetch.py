@@ -83,7 +83,7 @@ def remove_leftovers():
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-async def maven(*arguments, log):
+async def maven(*arguments, log, java_home=None):
     async with ONE_MAVEN:
         await run_to_end(
             "Maven",
@@ -92,7 +92,7 @@ async def maven(*arguments, log):
             log=log,
             # Without a project there, Maven writes its marks into the present folder.
             cwd=log.parent,
-            env=environment(log.parent),
+            env=environment(log.parent) | ({"JAVA_HOME": str(java_home)} if java_home else {}),
         )
 
 

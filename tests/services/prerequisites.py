@@ -17,6 +17,15 @@ OLDEST_PYTHON = (3, 11)  # the pinned packages of the foreign client want it
 OLDEST_JAVA = 17
 OLDEST_POSTGRES = 15
 
+# What compiling takes, by the Debian package that brings it: a command, or a file where there is none.
+TO_BUILD = {
+    "build-essential": "cc",
+    "make": "make",
+    "pkg-config": "pkg-config",
+    "libssl-dev": Path("/usr/include/openssl/ssl.h"),
+    "zlib1g-dev": Path("/usr/include/zlib.h"),
+}
+
 
 @dataclass
 class Java:
@@ -38,9 +47,10 @@ class RedisServer:
 
 @dataclass
 class Prerequisites:
-    """None where it is missing, or where the environment names the service."""
+    """None where it is missing, or where the environment names the service; `compiler` is a JAVA_HOME."""
 
     java: Optional[Java] = None
+    compiler: Optional[Path] = None
     postgres: Optional[PostgresServer] = None
     redis: Optional[RedisServer] = None
 
@@ -55,13 +65,13 @@ def look():
     """What was found, and everything that is missing."""
     wanted = names_to_start()
     found = Prerequisites()
-    missing = missing_for_python()
-    if "kafka" in wanted or "registry" in wanted:
-        found.java = find_java()
-        if found.java is None:
-            missing.append(Missing(f"Java {OLDEST_JAVA} or newer", "openjdk-17-jre-headless"))
-        if shutil.which("mvn") is None:
-            missing.append(Missing("Maven (mvn)", "maven"))
+    missing = missing_to_build() + missing_for_python()
+    # The example of a producer in Java is compiled whatever is started.
+    found.java, found.compiler = find_java(), find_compiler()
+    if found.java is None or found.compiler is None:
+        missing.append(Missing(f"Java {OLDEST_JAVA} or newer, with its compiler", "openjdk-17-jdk-headless"))
+    if shutil.which("mvn") is None:
+        missing.append(Missing("Maven (mvn)", "maven"))
     if "postgres" in wanted:
         found.postgres = find_postgres()
         if found.postgres is None:
@@ -77,6 +87,15 @@ def look():
     return found, missing
 
 
+def missing_to_build():
+    missing = []
+    for package, sign in TO_BUILD.items():
+        is_there = sign.exists() if isinstance(sign, Path) else shutil.which(sign)
+        if not is_there:
+            missing.append(Missing(f"{sign}, to build", package))
+    return missing
+
+
 def missing_for_python():
     missing = []
     if sys.version_info < OLDEST_PYTHON:
@@ -88,11 +107,15 @@ def missing_for_python():
     return missing
 
 
+def packages_of(missing):
+    return sorted({one.package for one in missing})
+
+
 def explain(missing):
     lines = ["missing on this machine:"]
     lines += [f"  {one.what}: Debian package {one.package}" for one in missing]
-    packages = " ".join(sorted({one.package for one in missing}))
-    lines.append(f"install with: apt-get install -y --no-install-recommends {packages}")
+    lines.append(f"install with: apt-get install -y --no-install-recommends {' '.join(packages_of(missing))}")
+    lines.append("or all that development takes: make dev-bootstrap")
     variables = ", ".join(VARIABLES[name] for name in names_to_start())
     if variables:
         lines.append(f"or name a running service in {variables}")
@@ -101,6 +124,17 @@ def explain(missing):
 
 def find_java():
     """The newest Java of the machine: the newer registry needs more than Debian's default."""
+    return max(find_runtimes(), key=lambda java: (java.major, java.executable), default=None)
+
+
+def find_compiler():
+    """The folder of the oldest Java that has a compiler beside it: what it compiles runs on all of them."""
+    with_compiler = [java for java in find_runtimes() if Path(java.executable).with_name("javac").exists()]
+    oldest = min(with_compiler, key=lambda java: (java.major, java.executable), default=None)
+    return Path(oldest.executable).parents[1] if oldest else None
+
+
+def find_runtimes():
     candidates = [shutil.which("java")]
     if os.environ.get("JAVA_HOME"):
         candidates.append(Path(os.environ["JAVA_HOME"]) / "bin/java")
@@ -110,7 +144,7 @@ def find_java():
         number = first_match(r'version "(\d+)', output_of(executable, "-version"))
         if number and int(number) >= OLDEST_JAVA:
             runtimes.append(Java(executable, int(number)))
-    return max(runtimes, key=lambda java: (java.major, java.executable), default=None)
+    return runtimes
 
 
 def find_postgres():

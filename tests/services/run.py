@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import example
 import foreign
 import guard
 import kafka
@@ -24,8 +25,8 @@ COMMAND_STOP_LIMIT = 10  # seconds between SIGTERM and SIGKILL
 
 
 async def fetch_all(found):
-    """The folders by name; only what will be started, and the foreign client."""
-    packages = {"foreign": foreign.package()}
+    """The folders by name; only what will be started, and the foreign clients."""
+    packages = {"foreign": foreign.package(), "example": example.package(found.compiler)}
     if "kafka" in names_to_start():
         packages["kafka"] = kafka.package()
     if "registry" in names_to_start():
@@ -47,7 +48,7 @@ async def run(command, durable, found):
         report_given()
         await together(service.bring_up() for service in services.values())
         await control.listen(folder)
-        return await run_command(command, environment(folder, services, fetched))
+        return await run_command(command, environment(folder, services, fetched, found.java))
     finally:
         await control.close()
         # Nobody reads the data again, so there is no need for a clean end.
@@ -82,11 +83,13 @@ def report_given():
             report(f"{name:<9} the one that {variable} names")
 
 
-def environment(folder, services, fetched):
+def environment(folder, services, fetched, java):
     variables = dict(os.environ)
     for name, service in services.items():
         variables[VARIABLES[name]] = service.address()
     variables["REDLINE_TEST_PYTHON"] = str(foreign.python(fetched["foreign"]))
+    variables["REDLINE_TEST_JAVA"] = java.executable
+    variables["REDLINE_TEST_JAVA_PRODUCER"] = str(example.program(fetched["example"]))
     # A run inside a run starts nothing: then the outer one still answers stop and start.
     if services or "REDLINE_TEST_SERVICES" not in variables:
         variables["REDLINE_TEST_SERVICES"] = str(folder)

@@ -16,6 +16,7 @@
 pub mod checker;
 mod database;
 mod door;
+pub mod examples;
 mod http;
 mod installation;
 mod kafka;

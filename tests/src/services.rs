@@ -41,6 +41,15 @@ impl Services {
         PathBuf::from(variable("REDLINE_TEST_PYTHON"))
     }
 
+    /// `REDLINE_TEST_JAVA` and `REDLINE_TEST_JAVA_PRODUCER`: a Java, and the guide's example as a .jar.
+    ///
+    /// # Panics
+    /// When a variable is missing.
+    pub fn java_producer() -> (PathBuf, PathBuf) {
+        let path = |name| PathBuf::from(variable(name));
+        (path("REDLINE_TEST_JAVA"), path("REDLINE_TEST_JAVA_PRODUCER"))
+    }
+
     /// `REDLINE_TEST_SERVICES`: the folder with a description of each service that the harness started.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use redline_store::StoreError;
 use redline_store::keys::KeyError;
+use redline_telemetry::logs::Destination;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +113,8 @@ impl Command {
             Self::Relay => "relay",
             Self::Collect(_) => "collect",
             Self::Simulate(_) => "simulate",
+            Self::Demo(_) => "demo",
+            Self::Serve => "serve",
             _ => "command",
         }
     }
@@ -260,12 +263,16 @@ fn told(error: &anyhow::Error) -> String {
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
 
-async fn run(arguments: Arguments) -> anyhow::Result<Ending> {
+async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
     let settings =
         Settings::load(arguments.config.as_deref()).map_err(|error| Misuse(format!("{error:#}")))?;
-    let says_little = matches!(arguments.command, Command::Bench(_));
+    let destination = match &mut arguments.command {
+        Command::Bench(_) => Destination::OnlyErrors,
+        Command::Demo(demo) => Destination::File(demo.take_folder()?),
+        _ => Destination::ErrorStream,
+    };
     let role = arguments.command.role();
-    let telemetry = redline_telemetry::start(&settings.log, &settings.traces, role, says_little)
+    let telemetry = redline_telemetry::start(&settings.log, &settings.traces, role, destination)
         .map_err(|error| Misuse(error.to_string()))?;
     let place = redline_store::place(settings.database.url())?;
     let ended = obey(arguments.command, settings).await;

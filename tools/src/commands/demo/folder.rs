@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+/// The log of the roles.
+pub(super) const LOG: &str = "demo.log";
+
 /// The folder, held by this process for as long as this lives.
 pub(super) struct Folder {
     path: PathBuf,
@@ -54,6 +57,11 @@ impl Folder {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A new log.
+    pub(super) fn log(&self) -> anyhow::Result<File> {
+        Ok(File::create(self.path.join(LOG))?)
     }
 
     /// A text that was kept, such as the API key; none when there is none.

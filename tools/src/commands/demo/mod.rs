@@ -12,6 +12,7 @@ mod postgres;
 mod sheet;
 mod told;
 
+use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,11 +59,30 @@ pub(crate) struct Demo {
     /// Where it keeps its database, key and log; default a folder redline-demo-UID for temporary files.
     #[arg(long)]
     folder: Option<PathBuf>,
+    #[arg(skip)]
+    taken: Option<Folder>,
+}
+
+impl Demo {
+    /// Takes the demo's folder, before anything is logged; answers the log in it.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or another demo has it.
+    pub(crate) fn take_folder(&mut self) -> anyhow::Result<File> {
+        let folder = Folder::take(self.folder.take())?;
+        let log = folder.log()?;
+        self.taken = Some(folder);
+        Ok(log)
+    }
 }
 
 /// Runs until told to stop, or until the sheet is judged.
-pub(crate) async fn run(demo: Demo, settings: Settings, stop: CancellationToken) -> anyhow::Result<Ending> {
-    let folder = Folder::take(demo.folder.clone())?;
+pub(crate) async fn run(
+    mut demo: Demo,
+    settings: Settings,
+    stop: CancellationToken,
+) -> anyhow::Result<Ending> {
+    let folder = demo.taken.take().context("the demo has no folder")?;
     let bar = spinner()?;
     bar.enable_steady_tick(Duration::from_millis(100));
     let installing = Installation::start(&folder, settings, &demo, &bar);
@@ -189,8 +209,9 @@ impl Installation {
         writeln!(out, "  HTTP      http://{address}")?;
         writeln!(
             out,
-            "  Folder    {}; delete it to begin from nothing\n",
-            folder.path().display()
+            "  Folder    {}, with its database and {}\n",
+            folder.path().display(),
+            folder::LOG
         )?;
         Ok(())
     }
