@@ -95,7 +95,7 @@ impl RelayMetrics {
             self.leads.set(0);
         } else {
             self.kafka.set(false);
-            self.messaging
+            self.operations
                 .took(Operation::Send, time, Some("not_acknowledged"));
         }
     }
