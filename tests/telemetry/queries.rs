@@ -79,36 +79,45 @@ pub(crate) fn rules(file: &str, word: &str) -> Vec<String> {
     names.collect()
 }
 
-/// The names of metrics that a text of queries mentions; not the names of labels, which are no whole metric of ours.
+/// The names of metrics that a text of queries mentions.
 pub(crate) fn metrics(text: &str) -> BTreeSet<String> {
     const BEGINNINGS: [&str; 5] = ["redline_", "messaging_", "http_server_", "db_client_", "process_"];
     let is_part = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
+    // Some labels begin like metrics.
+    let labels: BTreeSet<String> = rows().into_iter().flat_map(|(_, _, labels)| labels).collect();
     text.split(|character| !is_part(character))
         .filter(|word| BEGINNINGS.iter().any(|beginning| word.starts_with(beginning)))
-        .filter(|word| !LABELS.contains(word))
+        .filter(|word| !labels.contains(*word))
         .map(str::to_owned)
         .collect()
 }
 
-/// Labels that begin like metrics.
-const LABELS: [&str; 5] = [
-    "messaging_consumer_group_name",
-    "messaging_destination_name",
-    "messaging_destination_partition_id",
-    "messaging_operation_name",
-    "db_client_connection_pool_name",
-];
+/// The tables of the reference page: name, type and labels of each metric.
+fn rows() -> Vec<(String, String, Vec<String>)> {
+    let page = read("docs/reference/metrics.md");
+    let lines = page.lines().filter(|line| line.starts_with("| `"));
+    lines
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let labels = cells[4]
+                .split(", ")
+                .map(|label| label.trim_matches('`').to_owned());
+            (
+                cells[1].trim_matches('`').to_owned(),
+                cells[2].to_owned(),
+                labels.collect(),
+            )
+        })
+        .collect()
+}
 
 /// The metrics of the reference page, as queries may name them.
 pub(crate) fn reference() -> BTreeSet<String> {
-    let page = read("docs/reference/metrics.md");
     let mut names = BTreeSet::new();
-    for line in page.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let name = cells[1].trim_matches('`');
-        match cells[2] {
+    for (name, kind, _) in rows() {
+        match kind.as_str() {
             "histogram" => names.extend(["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"))),
-            _ => drop(names.insert(name.to_owned())),
+            _ => drop(names.insert(name)),
         }
     }
     names

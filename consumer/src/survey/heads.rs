@@ -44,6 +44,7 @@ impl Heads {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
+            .set("enable.partition.eof", "true")
             // One record of each is wanted; a broker sends one batch at least.
             .set("max.partition.fetch.bytes", "1024")
             .set("queued.max.messages.kbytes", "1024")
@@ -66,7 +67,7 @@ impl Heads {
         });
         let unknown: Vec<Behind> = lagging
             .into_iter()
-            .filter(|one| !self.known.contains_key(&(one.topic.clone(), one.partition)))
+            .filter(|one| !self.known.contains_key(&one.partition()))
             .cloned()
             .collect();
         if !unknown.is_empty() {
@@ -82,7 +83,19 @@ impl Heads {
     }
 }
 
-/// Reads the first record of each; of those that did not come in time nothing is answered, unless Kafka has nothing there.
+impl Behind {
+    fn partition(&self) -> TopicPartition {
+        (self.topic.clone(), self.partition)
+    }
+
+    fn head(&self, since: Option<Timestamp>) -> Head {
+        let (from, to) = (self.from, self.to);
+        Head { from, to, since }
+    }
+}
+
+/// Reads the first record of each, or finds that there is none to be read; of those of which neither came in time nothing is
+/// answered.
 fn find(consumer: &BaseConsumer, unknown: &[Behind]) -> HashMap<TopicPartition, Head> {
     let mut found = HashMap::new();
     let mut list = TopicPartitionList::new();
@@ -94,41 +107,30 @@ fn find(consumer: &BaseConsumer, unknown: &[Behind]) -> HashMap<TopicPartition, 
         return found;
     }
     let began = Instant::now();
+    // Ends that were reached, by the number of the partition: Kafka's client does not tell of which topic.
+    let mut ends: HashMap<i32, usize> = HashMap::new();
     while found.len() < unknown.len() && began.elapsed() < PATIENCE {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                let partition = (message.topic().to_owned(), message.partition());
+                let since = message.timestamp().to_millis().and_then(Timestamp::from_millis);
                 let asked = unknown
                     .iter()
-                    .find(|one| one.topic == partition.0 && one.partition == partition.1);
+                    .find(|one| one.topic == message.topic() && one.partition == message.partition());
                 if let Some(one) = asked {
-                    found.entry(partition).or_insert(Head {
-                        from: one.from,
-                        to: one.to,
-                        since: message.timestamp().to_millis().and_then(Timestamp::from_millis),
-                    });
+                    found.entry(one.partition()).or_insert(one.head(since));
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(number))) => {
+                *ends.entry(number).or_insert(0) += 1;
+                let of_number = unknown.iter().filter(|one| one.partition == number);
+                if of_number.clone().count() == ends[&number] {
+                    for one in of_number {
+                        found.entry(one.partition()).or_insert(one.head(None));
+                    }
                 }
             }
             Some(Err(error)) => tracing::debug!(%error, "reading the oldest records that wait"),
             None => {}
-        }
-    }
-    for one in unknown {
-        let partition = (one.topic.clone(), one.partition);
-        let passed = consumer.position().ok().is_some_and(|list| {
-            let element = list.find_partition(&one.topic, one.partition);
-            matches!(element.map(|element| element.offset()), Some(Offset::Offset(next)) if next >= one.to)
-        });
-        if passed && !found.contains_key(&partition) {
-            let (from, to) = (one.from, one.to);
-            found.insert(
-                partition,
-                Head {
-                    from,
-                    to,
-                    since: None,
-                },
-            );
         }
     }
     let _ = consumer.unassign();
