@@ -7,17 +7,29 @@ PACKAGING = python3 tests/packaging
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 24
 
+.PHONY: demo
+demo: ## See it work: everything in one process, nothing to install. DEMO=--once ends it by itself.
+	@scripts/can-build
+	@[ -x target/demo/redline ] || echo "Compiling Redline; the first time takes some minutes." >&2
+	@cargo build --profile demo --package redline
+	@target/demo/redline demo $(DEMO)
+
 .PHONY: test
 test: ## Everything, against real services that it fetches, starts and stops itself.
 	@$(SERVICES) check
 	@$(SERVICES) fetch
 	cargo build --workspace --bins
 	$(SERVICES) run -- cargo test --workspace --no-fail-fast
-	$(PACKAGING)
 
 .PHONY: test-fast
 test-fast: ## What needs no service: units, properties, snapshots.
 	cargo test --workspace --exclude redline-tests
+
+.PHONY: test-jaeger
+test-jaeger: ## Traces read back from a real Jaeger, which it first builds with Go: minutes, once.
+	@$(SERVICES) check
+	cargo build --workspace --bins
+	$(SERVICES) run --jaeger -- cargo test -p redline-tests --test telemetry -- --ignored jaeger
 
 .PHONY: lint
 lint: ## Format, clippy, and what dependencies may be.
@@ -38,7 +50,7 @@ check-metrics: ## Rules and alerts against their tests, dashboards against Grafa
 
 .PHONY: up
 up: .env ## The whole system in containers; .env has its passwords and ports. Needs Docker with Compose 2.24 or newer.
-	docker compose up --build --detach --wait
+	REDLINE_REVISION=$$(git rev-parse --short=12 HEAD 2> /dev/null || echo unknown) docker compose up --build --detach --wait
 	@. ./.env && echo "Redline: http://127.0.0.1:$$REDLINE_PORT  Grafana: http://127.0.0.1:$$GRAFANA_PORT  Jaeger: http://127.0.0.1:$$JAEGER_PORT"
 
 .PHONY: down
@@ -59,9 +71,16 @@ bench: ## The recording path against its floors: release build, Postgres with fs
 	$(SERVICES) run --durable -- sh tests/bench.sh $(BENCH)
 
 .PHONY: fuzz
-fuzz: ## Both fuzz targets for FUZZ_SECONDS each (default 60). Needs a nightly toolchain and cargo-fuzz.
-	cd fuzz && cargo +nightly fuzz run wire -- -max_total_time=$(or $(FUZZ_SECONDS),60)
-	cd fuzz && cargo +nightly fuzz run door -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+fuzz: ## Every fuzz target for FUZZ_SECONDS each (default 60). Needs cargo-fuzz; what it finds new stays in fuzz/target.
+	cd fuzz && cargo fuzz build --sanitizer none
+	@cd fuzz && for target in $$(cargo fuzz list); do \
+		echo "fuzz: $$target for $(or $(FUZZ_SECONDS),60) s"; \
+		mkdir -p target/corpus/$$target; \
+		cargo fuzz run --sanitizer none $$target target/corpus/$$target corpus/$$target -- \
+			-max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			> target/$$target.log 2>&1 || { tail -40 target/$$target.log; exit 1; }; \
+		grep number_of_executed target/$$target.log; \
+	done
 
 .PHONY: docs
 docs: ## The reference pages, from the code.

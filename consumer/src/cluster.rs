@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use redline_producer::kafka::{KafkaSettings, partition_count};
+use rdkafka::producer::Producer as _;
+use redline_producer::kafka::{Asking, Callbacks, KafkaSettings, Served, partition_count};
 use redline_store::positions::KafkaPartition;
 
 use crate::incarnation::{NotTold, controller, topic_ids};
@@ -32,10 +32,11 @@ pub enum ClusterError {
     NoBounds(String, i32, String),
 }
 
-/// A client that asks. Clones share it.
+/// A client that asks. Clones share it. It is a producer that publishes nothing: that is served by a thread of its own,
+/// which fetches tokens and tells errors; an AdminClient is not.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Arc<AdminClient<DefaultClientContext>>,
+    client: Arc<Served<Asking>>,
     /// Which broker tells the topics' ids; none until that is found out, and after it did not answer.
     teller: Arc<Mutex<Option<Teller>>>,
 }
@@ -55,9 +56,9 @@ impl Cluster {
     /// # Errors
     /// When a property is wrong.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let client = Arc::new(settings.client_config().create()?);
+        let client = Served::new(&settings.client_config(), Asking(Callbacks::new(settings)))?;
         Ok(Self {
-            client,
+            client: Arc::new(client),
             teller: Arc::default(),
         })
     }
@@ -83,9 +84,13 @@ impl Cluster {
             Teller::Controller => None,
             Teller::Broker(broker) => Some(broker),
         };
-        let answer = topic_ids(&self.client, topics, broker, PATIENCE);
+        let answer = topic_ids(self.client(), topics, broker, PATIENCE);
         *self.teller() = answer.is_ok().then_some(teller);
         answer
+    }
+
+    fn client(&self) -> &Client<Asking> {
+        self.client.producer().client()
     }
 
     fn teller(&self) -> MutexGuard<'_, Option<Teller>> {
@@ -93,10 +98,10 @@ impl Cluster {
     }
 
     fn find_teller(&self) -> Result<Teller, NotTold> {
-        let metadata = self.client.inner().fetch_metadata(None, PATIENCE);
+        let metadata = self.client().fetch_metadata(None, PATIENCE);
         let metadata = metadata.map_err(|error| NotTold(error.to_string()))?;
         let brokers: Vec<i32> = metadata.brokers().iter().map(|broker| broker.id()).collect();
-        Ok(match (controller(&self.client), brokers.first()) {
+        Ok(match (controller(self.client()), brokers.first()) {
             (Some(controller), Some(first)) if !brokers.contains(&controller) => Teller::Broker(*first),
             _ => Teller::Controller,
         })
@@ -149,8 +154,12 @@ impl Cluster {
     /// Where the log of a partition starts and ends.
     async fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), ClusterError> {
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
-        let bounds =
-            tokio::task::spawn_blocking(move || client.inner().fetch_watermarks(&name, partition, PATIENCE));
+        let bounds = tokio::task::spawn_blocking(move || {
+            client
+                .producer()
+                .client()
+                .fetch_watermarks(&name, partition, PATIENCE)
+        });
         let not_told = |reason: String| ClusterError::NoBounds(topic.to_owned(), partition, reason);
         bounds
             .await
@@ -170,7 +179,8 @@ impl Cluster {
     pub async fn partitions(&self, topic: &str) -> Result<i32, ClusterError> {
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let asked =
-            tokio::task::spawn_blocking(move || partition_count(client.inner(), &name, PATIENCE)).await;
+            tokio::task::spawn_blocking(move || partition_count(client.producer().client(), &name, PATIENCE))
+                .await;
         match asked.map_err(|error| NotTold(error.to_string()))? {
             Ok(0) => Err(ClusterError::NoTopic(topic.to_owned())),
             Ok(count) => Ok(count),
@@ -182,7 +192,11 @@ impl Cluster {
     pub async fn is_member(&self, group: &str, client_id: &str) -> Option<bool> {
         let (client, group, client_id) = (Arc::clone(&self.client), group.to_owned(), client_id.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let list = client.inner().fetch_group_list(Some(&group), PATIENCE).ok()?;
+            let list = client
+                .producer()
+                .client()
+                .fetch_group_list(Some(&group), PATIENCE)
+                .ok()?;
             let mut members = list.groups().iter().flat_map(|group| group.members());
             Some(members.any(|member| member.client_id() == client_id))
         });

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use redline_schemas::registry::SchemaRegistry;
 use tokio::sync::mpsc as channels;
+use tracing::Instrument as _;
 
 use crate::batch::{Assigned, Batch, Decoded, Part, RawRecord};
 use crate::cluster::Cluster;
@@ -18,6 +19,7 @@ use crate::decode::{decode, is_retried, schema_id, schema_ids};
 use crate::kafka::{Command, InFlight};
 use crate::metrics::{Metrics, Stage};
 use crate::patience::Patience;
+use crate::traces::{BatchTraces, step};
 use crate::writers::{SchemaId, Unknown, WriterSchemas};
 
 /// Pause before a service that is away is asked again.
@@ -31,6 +33,8 @@ pub(crate) struct Decoder<R> {
     in_flight: Arc<InFlight>,
     metrics: Metrics,
     patience: Patience,
+    /// The consumer group.
+    group: String,
     /// Partitions that were held up, and where each is read again, by the numbers of their positions.
     held: HashMap<i32, (Arc<Assigned>, i64)>,
 }
@@ -43,6 +47,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
         commands: mpsc::Sender<Command>,
         in_flight: Arc<InFlight>,
         metrics: Metrics,
+        group: String,
     ) -> Self {
         Self {
             writers,
@@ -51,6 +56,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             in_flight,
             metrics,
             patience: Patience::default(),
+            group,
             held: HashMap::new(),
         }
     }
@@ -59,7 +65,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
     pub(crate) async fn run(
         mut self,
         mut raw: channels::Receiver<Batch<RawRecord>>,
-        decoded: channels::Sender<Batch<Decoded>>,
+        decoded: channels::Sender<(Batch<Decoded>, BatchTraces)>,
     ) {
         while let Some(mut batch) = raw.recv().await {
             let position_ids: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
@@ -67,16 +73,19 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             self.keep_known_incarnations(&mut batch).await;
             self.hold_up(&mut batch).await;
             let known = self.writers.known().clone();
+            let traces = BatchTraces::begin(&batch, &self.group);
+            let step = traces.span().in_scope(|| step("decode"));
             // Decoding is computation: it must not hold up the tasks beside it.
-            let decoding = self.metrics.stage(Stage::Decode);
-            let Ok(batch) = tokio::task::spawn_blocking(move || decode(batch, &known)).await else {
+            let stage = self.metrics.stage(Stage::Decode);
+            let decoding = tokio::task::spawn_blocking(move || decode(batch, &known)).instrument(step);
+            let Ok(batch) = decoding.await else {
                 return;
             };
-            drop(decoding);
+            drop(stage);
             let kept: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
             self.in_flight
                 .ended(position_ids.into_iter().filter(|id| !kept.contains(id)));
-            if !batch.is_empty() && decoded.send(batch).await.is_err() {
+            if !batch.is_empty() && decoded.send((batch, traces)).await.is_err() {
                 return;
             }
         }

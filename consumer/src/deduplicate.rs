@@ -12,6 +12,7 @@ use redline_telemetry::metrics::{Error, Meter};
 use tokio::time::Instant;
 
 pub use self::memory::MemoryMarks;
+use crate::redis_connection::told;
 
 /// How long Redis may take before the batch goes on without it.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -49,21 +50,16 @@ pub(crate) fn failures(meter: &Meter) -> Result<IntCounter, Error> {
 }
 
 impl RedisMarks {
-    /// Marks under a prefix, each for so long.
-    ///
-    /// # Errors
-    /// When the address cannot be read; it may hold a password and is not repeated.
-    pub fn new(url: &str, prefix: &str, lifetime: Duration) -> Result<Self, String> {
-        let client = redis::Client::open(url)
-            .map_err(|_| "the Redis address is not of the form redis://host:port/database".to_owned())?;
-        Ok(Self {
+    /// Marks under a prefix, each for so long. See [`crate::redis_connection::client`].
+    pub fn new(client: redis::Client, prefix: &str, lifetime: Duration) -> Self {
+        Self {
             client,
             connection: None,
             prefix: prefix.to_owned(),
             lifetime_seconds: lifetime.as_secs().max(1),
             resting_until: None,
             failures: None,
-        })
+        }
     }
 
     /// Counts its failures.
@@ -92,7 +88,7 @@ impl RedisMarks {
             match tokio::time::timeout(PATIENCE, self.client.get_connection_manager_with_config(config)).await
             {
                 Ok(Ok(connection)) => self.connection = Some(connection),
-                Ok(Err(error)) => self.rest(&error.to_string()),
+                Ok(Err(error)) => self.rest(&told(&self.client, &error).to_string()),
                 Err(_) => self.rest("no connection in time"),
             }
         }
@@ -115,7 +111,7 @@ impl RedisMarks {
         let mut connection = self.connection().await?;
         match tokio::time::timeout(PATIENCE, pipeline.query_async(&mut connection)).await {
             Ok(Ok(answer)) => return Some(answer),
-            Ok(Err(error)) => self.rest(&error.to_string()),
+            Ok(Err(error)) => self.rest(&told(&self.client, &error).to_string()),
             Err(_) => self.rest("no answer in time"),
         }
         None

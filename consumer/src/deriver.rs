@@ -12,9 +12,11 @@ use redline_schemas::EntityKey;
 use redline_schemas::flag::Flag;
 use redline_store::contributions::{self, Contributed};
 use redline_store::record::{record_derived, record_state};
-use redline_store::sqlx::{Connection as _, PgConnection};
+use redline_store::sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use redline_store::{Class, StoreError, Timeouts, dirty, entities, facts, flags, recording_connection};
+use redline_telemetry::context;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::bounded::bounded;
 use crate::detect::{Detection, revise};
@@ -22,6 +24,7 @@ use crate::facts::Facts;
 use crate::metrics::{Metrics, Recorded};
 use crate::recall::recall;
 use crate::recorder::{Destinations, RecordError, flag_messages};
+use crate::traces::deriving;
 
 /// Pause when nothing is marked.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -112,7 +115,6 @@ impl Deriver {
 
     /// Derives some marked entities again; answers whether there were any to be had.
     async fn entities(&mut self, connection: &mut PgConnection) -> Result<bool, RecordError> {
-        let began = Instant::now();
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         facts::hold(&mut transaction).await?;
         let marked = dirty::take_entities(&mut transaction, AT_ONCE).await?;
@@ -121,6 +123,18 @@ impl Deriver {
             transaction.rollback().await.map_err(StoreError::from)?;
             return Ok(false);
         }
+        let span = deriving();
+        self.derive(transaction, marked).instrument(span).await?;
+        Ok(true)
+    }
+
+    /// Derives entities that were taken again.
+    async fn derive(
+        &mut self,
+        mut transaction: Transaction<'_, Postgres>,
+        marked: Vec<(i64, EntityKey)>,
+    ) -> Result<(), RecordError> {
+        let began = Instant::now();
         self.facts.refresh(&mut transaction).await?;
         let numbers: Vec<i64> = marked.iter().map(|(entity, _)| *entity).collect();
         if self.was_disturbed {
@@ -132,37 +146,54 @@ impl Deriver {
         let mut detection = Detection::again(known, approvals, &self.facts.knowledge);
         recall(&mut transaction, &mut detection, &marked.into_iter().collect()).await?;
         let updates = detection.finish().entities;
+        let origin = context::headers(&Span::current());
         let flags = updates.iter().flat_map(|update| &update.flags);
-        let messages = flag_messages(&self.destinations, flags)?;
+        let messages = flag_messages(&self.destinations, flags.map(|flag| (flag, origin.clone())))?;
+        Span::current().record("redline.entities", numbers.len());
+        Span::current().record("redline.flags", messages.len());
         record_derived(&mut transaction, &updates, &messages).await?;
         dirty::clean_entities(&mut transaction, &numbers).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.metrics.derived(numbers.len(), began.elapsed());
         let flags = updates.iter().flat_map(|update| &update.flags);
         self.metrics.recorded(&Recorded::of_flags(flags));
-        Ok(true)
+        Ok(())
     }
 
     /// Finds what a marked state key comes to; answers whether there was one to be had.
     async fn state_key(&mut self, connection: &mut PgConnection) -> Result<bool, RecordError> {
-        let began = Instant::now();
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         facts::hold(&mut transaction).await?;
         let Some(state_key) = dirty::take_state_key(&mut transaction).await? else {
             transaction.rollback().await.map_err(StoreError::from)?;
             return Ok(false);
         };
-        let contributed = contributions::load(&mut transaction, &state_key).await?;
-        let recorded = flags::load_of_state(&mut transaction, &state_key).await?;
+        let span = deriving();
+        self.find(transaction, &state_key).instrument(span).await?;
+        Ok(true)
+    }
+
+    /// Finds what a state key that was taken comes to.
+    async fn find(
+        &self,
+        mut transaction: Transaction<'_, Postgres>,
+        state_key: &str,
+    ) -> Result<(), RecordError> {
+        let began = Instant::now();
+        let contributed = contributions::load(&mut transaction, state_key).await?;
+        let recorded = flags::load_of_state(&mut transaction, state_key).await?;
         let revisions = revisions(contributed, recorded);
-        let messages = flag_messages(&self.destinations, revisions.iter().map(|(_, flag)| flag))?;
-        record_state(&mut transaction, &state_key, &revisions, &messages).await?;
-        dirty::clean_state_key(&mut transaction, &state_key).await?;
+        let origin = context::headers(&Span::current());
+        let flags = revisions.iter().map(|(_, flag)| (flag, origin.clone()));
+        let messages = flag_messages(&self.destinations, flags)?;
+        Span::current().record("redline.flags", messages.len());
+        record_state(&mut transaction, state_key, &revisions, &messages).await?;
+        dirty::clean_state_key(&mut transaction, state_key).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.metrics.derived_key(began.elapsed());
         let flags = revisions.iter().map(|(_, flag)| flag);
         self.metrics.recorded(&Recorded::of_flags(flags));
-        Ok(true)
+        Ok(())
     }
 }
 

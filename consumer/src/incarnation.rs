@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
-use rdkafka::admin::AdminClient;
+use rdkafka::ClientContext;
 use rdkafka::bindings as ffi;
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::Client;
 
 /// Why no topic id could be learnt. Class: try again.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +42,9 @@ impl<T> Drop for Owned<T> {
 }
 
 /// The broker that Kafka names as its controller, by what the client has heard; none when it has not heard yet.
-pub(crate) fn controller(client: &AdminClient<DefaultClientContext>) -> Option<i32> {
+pub(crate) fn controller<C: ClientContext>(client: &Client<C>) -> Option<i32> {
     // SAFETY: the handle lives as long as `client`; nothing is waited for.
-    let broker = unsafe { ffi::rd_kafka_controllerid(client.inner().native_ptr(), 0) };
+    let broker = unsafe { ffi::rd_kafka_controllerid(client.native_ptr(), 0) };
     (broker >= 0).then_some(broker)
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn controller(client: &AdminClient<DefaultClientContext>) -> Option<i
 ///
 /// # Errors
 /// When no broker answered in time.
-pub(crate) fn topic_ids(
-    client: &AdminClient<DefaultClientContext>,
+pub(crate) fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
     topics: &[String],
     broker: Option<i32>,
     timeout: Duration,
@@ -64,7 +64,7 @@ pub(crate) fn topic_ids(
         .collect::<Result<_, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let handle = client.inner().native_ptr();
+    let handle = client.native_ptr();
     // SAFETY: `handle` lives as long as `client`; the names outlive the collection, which copies them; the error
     // text buffer may be null when its size is 0. Every object is destroyed by its `Owned`, the event before the
     // queue that it came from.

@@ -25,13 +25,16 @@ mod opening;
 mod patience;
 mod recall;
 mod recorder;
+pub mod redis_connection;
 pub mod relay;
 pub mod settings;
 mod sums;
 pub mod survey;
+mod traces;
 pub mod worker;
 mod writers;
 
 pub use decode::RETRY_HEADER;
 pub use facts::knowledge;
 pub use recorder::RecordError;
+pub use redis::Client as RedisClient;

@@ -1,5 +1,6 @@
 //! What a worker asks of Kafka beside reading: how each assigned partition stands, and whether it still is a member.
 
+use std::collections::HashSet;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use redline_telemetry::health::Part;
 use tokio::sync::mpsc as channels;
 
 use crate::cluster::Cluster;
-use crate::kafka::{Command, Request};
+use crate::kafka::{Command, Request, TopicPartition};
 use crate::recorder::Errand;
 
 /// Learns how Kafka has each assigned partition now, and has it opened.
@@ -17,15 +18,24 @@ pub(crate) async fn open_partitions(
     commands: mpsc::Sender<Command>,
     cluster: Cluster,
 ) {
+    let mut delayed: HashSet<TopicPartition> = HashSet::new();
     while let Some(request) = requests.recv().await {
         let errand = match request {
             Request::Release(assigned, done) => Errand::Release(assigned, done),
             Request::Open(partition) => {
                 let (topic, number) = &partition;
                 match cluster.describe(topic, *number).await {
-                    Ok(kafka) => Errand::Open(kafka),
+                    Ok(kafka) => {
+                        delayed.remove(&partition);
+                        Errand::Open(kafka)
+                    }
                     Err(error) => {
-                        tracing::warn!(topic, partition = number, %error, "a partition is opened later");
+                        // One that was just made, or assigned, has no leader for a moment; that is no news.
+                        if delayed.insert(partition.clone()) {
+                            tracing::debug!(topic, partition = number, %error, "a partition is opened later");
+                        } else {
+                            tracing::warn!(topic, partition = number, %error, "a partition is opened later");
+                        }
                         let _ = commands.send(Command::NotOpened(partition));
                         continue;
                     }

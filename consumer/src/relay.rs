@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::{RelayMetrics, Turned};
 use crate::recorder::{ORIGINAL_PREFIX, REASON_HEADER};
 use crate::settings::RelaySettings;
+use crate::traces::Sends;
 
 /// Why a relay cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -164,10 +165,11 @@ impl Relay<'_> {
             self.turns.reset();
         }
         let (messages, bytes) = (self.settings.batch_messages, self.settings.batch_bytes);
-        let waiting = outbox::take(connection, messages.into(), bytes.into()).await?;
+        let mut waiting = outbox::take(connection, messages.into(), bytes.into()).await?;
         if waiting.is_empty() {
             return Ok(Turned::Idle);
         }
+        let sends = Sends::begin(&mut waiting);
         let turn = self.turns.begin().await.map_err(RelayError::Turn)?;
         outbox::still_leads(connection).await?;
         let time = message_timeout(self.settings);
@@ -182,6 +184,7 @@ impl Relay<'_> {
         };
         outbox::still_leads(connection).await?;
         turn.commit().await.map_err(RelayError::Turn)?;
+        sends.end(&published);
         outbox::delete(connection, &published).await?;
         self.refused.retain(|refused| !published.contains(refused));
         self.count(&waiting, &published);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use redline_producer::kafka::KafkaSettings;
+use redline_producer::kafka::{Callbacks, KafkaSettings};
 use redline_schemas::avro::FLAG_SCHEMA;
 use redline_schemas::registry::{RegistryError, SchemaRegistry};
 use redline_schemas::topics::{Topics, subject};
@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::opening::{Member, open_partitions, watch_kafka};
 use crate::recorder::{Destinations, Errand, Links, RecordError, Recorder};
 use crate::settings::WorkSettings;
+use crate::traces::BatchTraces;
 use crate::writers::WriterSchemas;
 
 /// Pause before a service that is away is asked again.
@@ -114,9 +115,10 @@ where
         let (commands, commands_in) = mpsc::channel::<Command>();
         let (requests, requests_in) = channels::unbounded_channel::<Request>();
         let (raw, raw_in) = channels::channel::<Batch<RawRecord>>(1);
-        let (decoded, decoded_in) = channels::channel::<Batch<Decoded>>(1);
+        let (decoded, decoded_in) = channels::channel::<(Batch<Decoded>, BatchTraces)>(1);
         let (errands, errands_in) = channels::channel::<Errand>(16);
         let in_flight = Arc::new(InFlight::default());
+        let group = self.settings.group.clone();
         let own = self.topics.clone();
         let topics = [own.rows.as_str(), &own.payouts, &own.orders, &own.facts];
         let recheck = Duration::from_secs(self.settings.stopped_recheck_seconds);
@@ -128,7 +130,7 @@ where
         let mut config = self.kafka.client_config();
         config.set("client.id", &member.client_id);
         let poller = Poller::new(
-            config,
+            (config, Callbacks::new(&self.kafka)),
             &topics,
             self.settings.clone(),
             Channels {
@@ -181,13 +183,8 @@ where
             commands.clone(),
             member_of_group,
         ));
-        let decoder = Decoder::new(
-            WriterSchemas::new(self.registry),
-            cluster,
-            commands,
-            in_flight,
-            metrics,
-        );
+        let writers = WriterSchemas::new(self.registry);
+        let decoder = Decoder::new(writers, cluster, commands, in_flight, metrics, group);
         let decoding = tokio::spawn(decoder.run(raw_in, decoded));
         let deriving = tokio::spawn(deriver.run());
         // When recording or deriving ends by itself, nothing else goes on.
@@ -221,7 +218,9 @@ where
                         self.topics.flagged
                     )));
                 }
-                Err(error @ RegistryError::Refused { .. }) => return Err(error.into()),
+                Err(error @ (RegistryError::Refused { .. } | RegistryError::Unusable(_))) => {
+                    return Err(error.into());
+                }
                 Err(error) => tracing::warn!(%error, "waiting for the schema registry"),
             }
             if pause(stop).await {

@@ -33,7 +33,7 @@ pub enum Kind {
     TooLarge,
     /// The body's type or encoding is not taken.
     Unsupported,
-    /// Some events break the contract.
+    /// Some events or facts break the contract.
     EventsRefused,
     /// Too many requests at once.
     Busy,
@@ -89,7 +89,7 @@ impl Kind {
             Self::EventsRefused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "events-refused",
-                "Some events break the contract",
+                "Some events or facts break the contract",
             ),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too many requests at once"),
             Self::Limited => (

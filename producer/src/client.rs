@@ -1,17 +1,19 @@
 //! One librdkafka client that publishes, and what its errors mean.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Message as _};
 use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
-use crate::kafka::{KafkaSettings, partition_count};
+use crate::kafka::{Callbacks, KafkaSettings, Served, partition_count};
 use crate::publisher::{Delivered, Delivery, Outgoing, PublishError};
 
 /// Properties that the `client` settings may change.
@@ -26,8 +28,7 @@ const DEFAULTS: [(&str, &str); 5] = [
 
 /// An idempotent producer with its queue and its threads.
 pub(crate) struct Client {
-    /// Taken only when this is dropped.
-    producer: Option<ThreadedProducer<Reports>>,
+    client: Served<Reports>,
     message_max_bytes: String,
 }
 
@@ -57,19 +58,20 @@ impl Client {
             config.set(*name, value);
         }
         let message_max_bytes = config.get("message.max.bytes").unwrap_or_default().to_owned();
-        let producer = config
-            .create_with_context(Reports::default())
-            .map_err(|error| PublishError::Stop(error.to_string()))?;
+        let reports = Reports {
+            callbacks: Callbacks::new(settings),
+            silent_since: Mutex::default(),
+        };
+        let client = Served::new(&config, reports)
+            .map_err(|error| PublishError::Stop(format!("kafka.client: {error}")))?;
         Ok(Self {
-            producer: Some(producer),
+            client,
             message_max_bytes,
         })
     }
 
-    fn producer(&self) -> Result<&ThreadedProducer<Reports>, PublishError> {
-        self.producer
-            .as_ref()
-            .ok_or_else(|| PublishError::Away("the client was closed".to_owned()))
+    fn producer(&self) -> &BaseProducer<Reports> {
+        self.client.producer()
     }
 
     /// See [`crate::publisher::Publisher::enqueue`].
@@ -80,7 +82,7 @@ impl Client {
         outgoing.key = record.key;
         outgoing.payload = record.value;
         outgoing.headers = headers(record.headers);
-        match self.producer()?.send::<[u8], [u8]>(outgoing) {
+        match self.producer().send::<[u8], [u8]>(outgoing) {
             Ok(()) => Ok(delivery),
             Err((error, _)) => Err(sort(&error, &self.message_max_bytes)),
         }
@@ -108,30 +110,27 @@ impl Client {
 
     /// See [`crate::publisher::Publisher::flush`].
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.producer()?
+        self.producer()
             .flush(timeout)
             .map_err(|error| PublishError::Away(error.to_string()))
     }
 
     /// See [`crate::publisher::Publisher::fatal_error`].
     pub(crate) fn fatal_error(&self) -> Option<String> {
-        let (_, reason) = self.producer().ok()?.client().fatal_error()?;
+        let (_, reason) = self.producer().client().fatal_error()?;
         Some(reason)
     }
 
     /// For how long Kafka has not answered this client, although it was asked.
     pub(crate) fn silent_for(&self) -> Duration {
-        let since = self
-            .producer()
-            .ok()
-            .and_then(|producer| producer.context().silent_since());
+        let since = self.producer().context().silent_since();
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// As if Kafka had not answered since then.
     #[cfg(test)]
     pub(crate) fn silent_since(&self, since: Instant) {
-        let context = self.producer().unwrap().context();
+        let context = self.producer().context();
         *context.silent_since.lock().unwrap() = Some(since);
     }
 
@@ -147,7 +146,7 @@ impl Client {
     }
 
     pub(crate) fn begin(&self) -> Result<(), PublishError> {
-        self.producer()?
+        self.producer()
             .begin_transaction()
             .map_err(|error| sort(&error, ""))
     }
@@ -164,24 +163,12 @@ impl Client {
     /// librdkafka blocks its caller while it waits for the broker.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        ask: impl FnOnce(&ThreadedProducer<Reports>) -> Result<T, PublishError> + Send + 'static,
+        ask: impl FnOnce(&BaseProducer<Reports>) -> Result<T, PublishError> + Send + 'static,
     ) -> Result<T, PublishError> {
         let client = Arc::clone(self);
-        tokio::task::spawn_blocking(move || ask(client.producer()?))
+        tokio::task::spawn_blocking(move || ask(client.producer()))
             .await
             .unwrap_or_else(|error| Err(PublishError::Away(error.to_string())))
-    }
-}
-
-impl Drop for Client {
-    /// What is still on its way is given up. librdkafka waits for its threads, which may themselves be stuck, so that
-    /// nobody may wait for it.
-    fn drop(&mut self) {
-        let producer = self.producer.take();
-        let closing = std::thread::Builder::new().name("closing a Kafka client".to_owned());
-        if let Err(error) = closing.spawn(move || drop(producer)) {
-            tracing::warn!(%error, "a Kafka client could not be closed in the background");
-        }
     }
 }
 
@@ -213,10 +200,11 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
         Some(Code::Fatal | Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) => {
             PublishError::Worn(reason)
         }
+        // Who began with a login that is refused has ended at its start. What is refused later was changed on the other
+        // side, and may be changed back, or be in a directory that is away: it is waited for.
+        Some(Code::Authentication | Code::SaslAuthenticationFailed) => PublishError::Away(reason),
         Some(
-            Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
+            Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
             | Code::InvalidTransactionTimeout
@@ -228,9 +216,9 @@ fn sort(error: &KafkaError, message_max_bytes: &str) -> PublishError {
     }
 }
 
-/// Takes librdkafka's reports to those who wait for them, and its log lines to ours.
-#[derive(Default)]
+/// Takes librdkafka's reports to those who wait for them.
 struct Reports {
+    callbacks: Callbacks,
     /// The first time-out since the last acknowledgement.
     silent_since: Mutex<Option<Instant>>,
 }
@@ -253,22 +241,18 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        match level {
-            // Properties of consumers and producers stand in one section, so each ignores some.
-            _ if facility == "CONFWARN" => tracing::debug!(facility, "{line}"),
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{line}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{line}"),
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{line}"),
-        }
+        self.callbacks.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "{reason}");
+        self.callbacks.error(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.callbacks.token()
     }
 }
 

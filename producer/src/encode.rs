@@ -90,7 +90,9 @@ impl<R: SchemaRegistry> Encoder<R> {
         match self.registry.schema_id(&subject, schema_text(kind)).await {
             Ok(Some(id)) => Ok(id),
             Ok(None) => Err(EncodeError::NotRegistered(subject)),
-            Err(error @ RegistryError::Unavailable { .. }) => Err(EncodeError::Away(error.to_string())),
+            Err(error @ (RegistryError::Unavailable { .. } | RegistryError::Unusable(_))) => {
+                Err(EncodeError::Away(error.to_string()))
+            }
             Err(error @ RegistryError::Refused { .. }) => Err(EncodeError::Refused(error.to_string())),
         }
     }

@@ -6,6 +6,7 @@ use redline_schemas::{Event, EventKind};
 
 use crate::encode::{EncodeError, Encoder};
 use crate::publisher::{Publish, PublishError};
+use crate::traces;
 use crate::window::{Bounds, Broken, Lane, Tally, Window};
 
 /// What may be on its way to Kafka, and how many message timeouts in a row Kafka may be away.
@@ -54,9 +55,10 @@ pub async fn publish<P: Publish, R: SchemaRegistry>(
         all,
     };
     let topic = encoder.topic(EventKind::Fact).to_owned();
+    let sending = traces::sending(&topic);
     let lane = Lane {
         schema_id: encoder.schema_id(EventKind::Fact).await?,
-        headers: Vec::new(),
+        headers: traces::headers(&sending),
         topic,
     };
     let known = publisher.partitions(&lane.topic).await;
@@ -76,6 +78,7 @@ pub async fn publish<P: Publish, R: SchemaRegistry>(
         broken = window.settle_all().await;
     }
     let tally = window.into_tally();
+    traces::settled(&sending, tally.accepted, broken.is_ok());
     progress(tally.accepted);
     match broken {
         Ok(()) => Ok(tally),

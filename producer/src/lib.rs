@@ -10,6 +10,7 @@ pub mod publisher;
 pub mod sources;
 #[cfg(test)]
 mod stand_in;
+pub mod traces;
 pub mod turns;
 mod window;
 

@@ -307,6 +307,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            ..KafkaSettings::default()
         };
         Publisher::new(&settings, Duration::from_millis(300))
     }

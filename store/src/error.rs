@@ -1,5 +1,8 @@
 //! Errors of the store and their class, which decides what happens; never the text.
 
+use redline_connections::tls::TlsTrouble;
+use redline_connections::{Keys, refused_login};
+
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
@@ -36,7 +39,7 @@ pub enum StoreError {
     #[error("Postgres did not answer in time")]
     Silent,
     /// What Postgres or the way to it says.
-    #[error("Postgres: {}", words(.0))]
+    #[error("{}", sentence(.0))]
     Database(#[from] sqlx::Error),
     /// A migration that failed.
     #[error("a migration of the database failed: {0}")]
@@ -70,6 +73,12 @@ impl StoreError {
         }
     }
 
+    /// Whether no connection will come about before somebody acts: the login is refused, or TLS is. A role that begins
+    /// with it ends; one that is at work waits for what was rotated on one side to be rotated on the other.
+    pub fn is_unusable(&self) -> bool {
+        matches!(self, Self::Database(error) if unusable(error).is_some())
+    }
+
     /// Whether Postgres ended the statement because it took longer than it may.
     pub fn is_cut_off(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57014"))
@@ -98,7 +107,20 @@ fn is_not_migrated(error: &sqlx::Error) -> bool {
 
 /// Whether Postgres did not answer at all.
 pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) && TlsTrouble::of(error).is_none()
+}
+
+/// The settings of this connection, as errors name them.
+const KEYS: Keys = Keys {
+    address: "database.url (sslmode)",
+    authority: "database.url (sslrootcert)",
+    certificate: Some("sslcert and sslkey in database.url"),
+    login: "the user in database.url, its password there or in database.password, and its sslmode",
+};
+
+/// Whether Postgres refuses the connection itself: the login, or there is no such database.
+fn is_refused_connection(code: &str) -> bool {
+    code.starts_with("28") || code == "3D000"
 }
 
 /// The error in words that name the fix where there is one.
@@ -108,7 +130,30 @@ pub(crate) fn words(error: &sqlx::Error) -> String {
             "Redline's tables are not there, or older than this version; run `redline migrate` ({error})"
         );
     }
-    error.to_string()
+    unusable(error).unwrap_or_else(|| error.to_string())
+}
+
+fn sentence(error: &sqlx::Error) -> String {
+    unusable(error).unwrap_or_else(|| format!("Postgres: {}", words(error)))
+}
+
+/// Why no connection will come about before somebody acts, in a sentence with the settings to look at.
+pub(crate) fn unusable(error: &sqlx::Error) -> Option<String> {
+    match error {
+        // Postgres answers in one byte that it has no TLS, which is no error of TLS.
+        sqlx::Error::Tls(reason) if TlsTrouble::of(&**reason).is_none() => Some(format!(
+            "no TLS with Postgres ({reason}); look at {}",
+            KEYS.address
+        )),
+        sqlx::Error::Configuration(reason) => Some(format!(
+            "no TLS with Postgres: {reason}; look at {}",
+            KEYS.address
+        )),
+        sqlx::Error::Database(refused) if refused.code().is_some_and(|code| is_refused_connection(&code)) => {
+            Some(refused_login("Postgres", refused.message(), KEYS))
+        }
+        error => Some(TlsTrouble::of(error)?.told("Postgres", KEYS)),
+    }
 }
 
 /// Connection trouble and what Postgres itself calls temporary is tried again.
@@ -129,6 +174,8 @@ fn class_of_sqlstate(code: &str) -> Class {
     match code {
         // Read-only transaction (a failover under way).
         "25006" => Class::TryAgain,
+        // A login that is refused, while a role works: see `StoreError::is_unusable`.
+        code if is_refused_connection(code) => Class::TryAgain,
         // Idle in transaction for too long.
         "25P03" | "25P04" => Class::TryAgain,
         _ => match code.get(..2) {
@@ -147,7 +194,8 @@ mod tests {
     #[test]
     fn what_may_pass_is_tried_again_and_a_defect_stops() {
         for code in [
-            "08006", "40001", "40P01", "53100", "53300", "57P01", "57014", "55P03", "25006", "25P03",
+            "28P01", "28000", "3D000", "08006", "40001", "40P01", "53100", "53300", "57P01", "57014",
+            "55P03", "25006", "25P03",
         ] {
             assert_eq!(class_of_sqlstate(code), Class::TryAgain, "{code}");
         }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-use crate::error::{is_unreachable, words};
+use crate::error::{is_unreachable, unusable, words};
 
 /// What keys can open.
 pub const SCOPES: [&str; 4] = ["rows", "facts", "approvals", "read"];
@@ -58,6 +58,11 @@ impl KeyError {
     /// Whether Postgres did not answer at all.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Database(error) if is_unreachable(error))
+    }
+
+    /// Whether no connection will come about before somebody acts; see [`crate::StoreError::is_unusable`].
+    pub fn is_unusable(&self) -> bool {
+        matches!(self, Self::Database(error) if unusable(error).is_some())
     }
 }
 

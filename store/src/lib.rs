@@ -11,6 +11,7 @@ pub mod error;
 pub mod facts;
 pub mod findings;
 pub mod flags;
+pub mod health;
 pub mod history;
 pub mod keys;
 pub mod outbox;
@@ -33,6 +34,9 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 pub use error::{Class, StoreError};
 pub use sqlx;
+
+/// What the database is made by.
+pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// How long Postgres lets a recording connection wait before it ends its transaction by itself.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +91,18 @@ pub fn place(url: &str) -> Result<String, StoreError> {
     let (host, port) = (options.get_host(), options.get_port());
     let database = options.get_database().unwrap_or_else(|| options.get_username());
     Ok(format!("{host}:{port}/{database}"))
+}
+
+/// Whether Postgres can be used: that it answers, is who it says, and takes our login.
+///
+/// # Errors
+/// When it does not; see [`StoreError::is_unusable`].
+pub async fn reach(url: &str, role: &str) -> Result<(), StoreError> {
+    recording_connection(url, role, Timeouts::default())
+        .await?
+        .close()
+        .await?;
+    Ok(())
 }
 
 /// A pool for queries and commands. It connects when it is first used.
@@ -213,10 +229,9 @@ pub async fn migrate(url: &str) -> Result<usize, StoreError> {
     sqlx::raw_sql("set search_path = redline")
         .execute(&mut connection)
         .await?;
-    let migrator = sqlx::migrate!("./migrations");
-    migrator.run(&mut connection).await?;
+    MIGRATOR.run(&mut connection).await?;
     ensure_event_partitions(&mut connection).await?;
-    Ok(migrator.iter().count())
+    Ok(MIGRATOR.iter().count())
 }
 
 /// Makes the partitions of `events` for this month and the next two.

@@ -69,3 +69,97 @@ fn add_to_json(line: &str, trace: &SpanContext, writer: &mut Writer<'_>) -> fmt:
         None => writeln!(writer, "{line}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::Layer as _;
+    use tracing_subscriber::fmt::format::JsonFields;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::logs::only_lines;
+    use crate::traces::only_own_spans;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Two lines, the second within a span; and the trace of that.
+    fn lines(format: WithTrace) -> (Vec<String>, String) {
+        let written = Written::default();
+        let writer = written.clone();
+        let is_json = matches!(format, WithTrace::Json(_));
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .event_format(format);
+        let wanted = only_lines(tracing_subscriber::EnvFilter::new("info"));
+        let lines = match is_json {
+            true => lines.fmt_fields(JsonFields::new()).with_filter(wanted).boxed(),
+            false => lines.with_filter(wanted).boxed(),
+        };
+        let spans = tracing_opentelemetry::layer()
+            .with_tracer(SdkTracerProvider::default().tracer("test"))
+            .with_filter(only_own_spans());
+        let subscriber = tracing_subscriber::registry().with(spans).with(lines);
+        let trace = tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(number = 7, "outside");
+            let span = tracing::info_span!("some", secret = "hunter2");
+            let _within = span.enter();
+            tracing::info!(number = 7, "within");
+            crate::context::of_span(&span).unwrap().trace_id().to_string()
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            !text.contains("hunter2"),
+            "a span's fields are no part of a line: {text}"
+        );
+        (text.lines().map(str::to_owned).collect(), trace)
+    }
+
+    #[test]
+    fn a_json_line_within_a_span_has_the_ids_of_its_trace_and_one_outside_has_none() {
+        let (lines, trace) = lines(WithTrace::Json(Format::default().json().flatten_event(true)));
+        let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let (outside, within) = (read(&lines[0]), read(&lines[1]));
+        assert_eq!(
+            (&outside["message"], &outside["number"]),
+            (&"outside".into(), &7.into())
+        );
+        assert!(outside.get("trace_id").is_none());
+        assert_eq!(
+            (&within["message"], &within["number"]),
+            (&"within".into(), &7.into())
+        );
+        assert_eq!(within["trace_id"], trace.as_str());
+        assert_eq!(within["span_id"].as_str().map(str::len), Some(16));
+    }
+
+    #[test]
+    fn a_line_for_people_within_a_span_ends_with_its_trace() {
+        let (lines, trace) = lines(WithTrace::Text(
+            Format::default().with_ansi(false).with_target(false),
+        ));
+        assert!(lines[0].ends_with("outside number=7"), "{}", lines[0]);
+        assert!(
+            lines[1].ends_with(&format!("within number=7 trace={trace}")),
+            "{}",
+            lines[1]
+        );
+        assert_eq!(lines.len(), 2);
+    }
+}

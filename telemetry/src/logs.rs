@@ -89,7 +89,7 @@ where
 }
 
 /// Without an endpoint for traces nothing wants a span, and making one costs no more than finding that out.
-fn only_lines<S>(wanted: EnvFilter) -> impl Filter<S>
+pub(crate) fn only_lines<S>(wanted: EnvFilter) -> impl Filter<S>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
 {

@@ -311,16 +311,13 @@ mod tests {
 
     #[test]
     fn headers_are_checked_and_never_printed() {
-        for wrong in ["hunter2", "a b=hunter2", "a=hunter2\n"] {
-            let error = check("http://127.0.0.1:4317", wrong);
-            let Err(error) = error else { continue };
+        for wrong in ["hunter2", "a b=hunter2", "a=b\u{7f}hunter2"] {
+            let error = check("http://127.0.0.1:4317", wrong).unwrap_err();
             assert!(
                 error.starts_with("traces.headers") && !error.contains("hunter2"),
                 "{error}"
             );
         }
-        assert!(check("http://127.0.0.1:4317", "hunter2").is_err());
-        assert!(check("http://127.0.0.1:4317", "a b=hunter2").is_err());
         let settings = TraceSettings {
             headers: Some("authorization=Bearer hunter2, x-team = 7".to_owned().into()),
             ..TraceSettings::default()

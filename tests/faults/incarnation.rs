@@ -65,6 +65,11 @@ async fn wait_stopped(redline: &Installation) {
         .iter()
         .filter(|line| line["status"] == "stopped");
     assert_eq!(stopped.count(), 3, "{lines}");
+    let told = redline.run(&["doctor"]).await;
+    assert_eq!(told.code, 3, "{told:?}");
+    let choice = format!("redline position restart {topic} --partition 0");
+    let words: Vec<&str> = told.stdout.split_whitespace().collect();
+    assert!(words.join(" ").contains(&choice), "{}", told.stdout);
 }
 
 /// The operator restarts partition 0, then, when that one is read to its end, all others.

@@ -5,6 +5,10 @@
 //! stream without a fault.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "Kafka as foreign clients see it, not as ours do"
+)]
 
 mod cluster;
 mod copy;

@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
 mod bad_input;
+mod demo;
+mod doctor;
 mod facts;
 mod limits;
 mod migrate;

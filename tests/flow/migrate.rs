@@ -228,7 +228,7 @@ async fn a_role_that_is_told_to_stop_exits_with_0_within_seconds() {
     let redline = Plan::new("stop").make().await;
     let door = redline.ingest().await;
     let (mut worker, mut relay) = (redline.work(), redline.relay());
-    worker.wait_for_log("reading goes on", REST).await;
+    worker.wait_for_log("partitions are read", REST).await;
     relay.wait_for_log("the relay is at work", REST).await;
     for process in [worker, relay, door.process] {
         let code = process.terminate(Duration::from_secs(10)).await;

@@ -271,7 +271,7 @@ async fn orders_and_payouts_are_recorded_counted_and_summed() {
 async fn two_workers_share_the_partitions_of_rows() {
     let redline = Plan::new("share").partitions(6).make().await;
     let mut first = redline.work();
-    first.wait_for_log("reading goes on", REST).await;
+    first.wait_for_log("partitions are read", REST).await;
     let second = redline.work();
     redline.wait_for_owners(2, Duration::from_secs(20)).await;
     end(redline, vec![first, second]).await;

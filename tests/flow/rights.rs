@@ -1,4 +1,4 @@
-//! What the roles need of Postgres, and no more: docker/postgres/roles.sql.
+//! What the roles need of Postgres, and no more: docker/postgres/roles.psql.
 
 use std::process::Stdio;
 
@@ -42,7 +42,7 @@ async fn all_roles_run_with_the_rights_in_postgres_that_the_guide_gives_them() {
     let (owner, user) = (format!("{name}-owner"), format!("{name}-user"));
     // The database that every test is given belongs to the superuser: this one is made as the guide says.
     psql(&server, &["--command", &format!("drop database \"{name}\"")]).await;
-    let roles = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker/postgres/roles.sql");
+    let roles = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker/postgres/roles.psql");
     psql(
         &server,
         &[
@@ -85,6 +85,7 @@ async fn all_roles_run_with_the_rights_in_postgres_that_the_guide_gives_them() {
     first.kill9();
     for arguments in [
         &["doctor", "--quiet", "--wait", "30"][..],
+        &["doctor"],
         &["position", "list"],
         &["quarantine", "list"],
         &["rules", "list"],

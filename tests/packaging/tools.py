@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parent / "services"))
 import fetch
 import guard
 import kafka as kafka_service
+import registry as registry_service
 from processes import Failure, run_to_end
 
 COMPOSE = "github.com/docker/compose/v2@v2.40.3"
@@ -107,6 +108,11 @@ def kafka():
     if shutil.which("java") is None or shutil.which("mvn") is None:
         raise unittest.SkipTest("Java or Maven is not here, to run Kafka with")
     return fetched(kafka_service.package())
+
+
+def registry(java):
+    """The folder of the schema registry."""
+    return fetched(registry_service.package(java))
 
 
 def fetched(package):

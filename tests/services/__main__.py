@@ -10,7 +10,9 @@ import signal
 
 import control
 import guard
+import jaeger
 import prerequisites
+import secure
 from processes import Failure, report
 from run import fetch_all, run
 from service import VARIABLES
@@ -38,8 +40,14 @@ def parse_arguments():
 
     run_parser = commands.add_parser("run", help="run a command while the services are there")
     run_parser.add_argument("--durable", action="store_true", help="as in production: fsync, more heap")
+    run_parser.add_argument("--jaeger", action="store_true", help="a Jaeger too, built where it is not cached")
     run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     run_parser.set_defaults(function=do_run)
+
+    has = commands.add_parser("has-jaeger", help="whether a Jaeger is in the cache")
+    has.set_defaults(function=lambda arguments: 0 if jaeger.is_cached() else 1)
+    secure_parser = commands.add_parser("secure", help="encrypted services until the standard input ends")
+    secure_parser.set_defaults(function=do_secure)
 
     for action in ("stop", "start", "restart", "pause", "resume"):
         fault = commands.add_parser(action, help=f"{action} one service of the running `run`")
@@ -79,7 +87,15 @@ async def fetch_only(found):
 
 def do_run(arguments):
     found = look_or_fail()
-    return until_signal(run(arguments.command, arguments.durable, found))
+    return until_signal(run(arguments.command, arguments.durable, arguments.jaeger, found))
+
+
+def do_secure(arguments):
+    # Inside of `run` the variables name services that are there already; these are others.
+    found, missing = prerequisites.look(list(VARIABLES))
+    if missing:
+        raise Failure(prerequisites.explain(missing))
+    return until_signal(secure.serve(found))
 
 
 def do_fault(arguments):

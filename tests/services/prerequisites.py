@@ -46,6 +46,12 @@ class RedisServer:
 
 
 @dataclass
+class Nginx:
+    executable: str
+    version: str
+
+
+@dataclass
 class Prerequisites:
     """None where it is missing, or where the environment names the service; `compiler` is a JAVA_HOME."""
 
@@ -53,6 +59,7 @@ class Prerequisites:
     compiler: Optional[Path] = None
     postgres: Optional[PostgresServer] = None
     redis: Optional[RedisServer] = None
+    nginx: Optional[Nginx] = None
 
 
 @dataclass
@@ -61,9 +68,9 @@ class Missing:
     package: str
 
 
-def look():
-    """What was found, and everything that is missing."""
-    wanted = names_to_start()
+def look(wanted=None):
+    """What was found, and everything that is missing; of the services that are wanted, else of those that `run` starts."""
+    wanted = names_to_start() if wanted is None else wanted
     found = Prerequisites()
     missing = missing_to_build() + missing_for_python()
     # The example of a producer in Java is compiled whatever is started.
@@ -87,6 +94,11 @@ def look():
         found.redis = find_redis()
         if found.redis is None:
             missing.append(Missing("the Redis server (redis-server)", "redis-server"))
+    # Encrypted services are started beside the plain ones, by the tests of connections.
+    if set(VARIABLES) <= set(wanted):
+        found.nginx = find_nginx()
+        if found.nginx is None:
+            missing.append(Missing("the web server nginx", "nginx-light"))
     return found, missing
 
 
@@ -171,6 +183,13 @@ def find_redis():
     executable = shutil.which("redis-server")
     version = first_match(r"v=(\S+)", output_of(executable, "--version")) if executable else None
     return RedisServer(executable, version) if version else None
+
+
+def find_nginx():
+    # Debian puts it where only root looks.
+    executable = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    version = first_match(r"nginx/(\S+)", output_of(executable, "-v")) if executable else None
+    return Nginx(executable, version) if version else None
 
 
 def has_user(name):

@@ -10,10 +10,12 @@ from pathlib import Path
 import example
 import foreign
 import guard
+import jaeger
 import kafka
 import registry
 from control import Control
 from fetch import fetch
+from jaeger import Jaeger
 from kafka import Kafka
 from postgres import Postgres
 from processes import Failure, end_group, report, spawn, together, wait
@@ -24,27 +26,31 @@ from service import VARIABLES, names_to_start
 COMMAND_STOP_LIMIT = 10  # seconds between SIGTERM and SIGKILL
 
 
-async def fetch_all(found):
+async def fetch_all(found, with_jaeger=False):
     """The folders by name; only what will be started, and the foreign clients."""
     packages = {"foreign": foreign.package(), "example": example.package(found.compiler)}
     if "kafka" in names_to_start():
         packages["kafka"] = kafka.package()
     if "registry" in names_to_start():
         packages["registry"] = registry.package(found.java)
+    if with_jaeger:
+        packages["jaeger"] = jaeger.package()
     return dict(zip(packages, await fetch(list(packages.values())), strict=True))
 
 
-async def run(command, durable, found):
+async def run(command, durable, with_jaeger, found):
     """COMMAND's exit status as a shell would tell it."""
     if shutil.which(command[0]) is None:
         # Now, and not after the services have been started for nothing.
         raise Failure(f"there is no command {command[0]}")
-    fetched = await fetch_all(found)
+    fetched = await fetch_all(found, with_jaeger)
     folder = make_folder(durable)
     services = {}
     control = Control(services)
     try:
         services.update(make_services(folder, found, fetched, durable))
+        if with_jaeger:
+            services["jaeger"] = Jaeger(folder, fetched["jaeger"])
         report_given()
         await together(service.bring_up() for service in services.values())
         await control.listen(folder)
@@ -85,8 +91,8 @@ def report_given():
 
 def environment(folder, services, fetched, java):
     variables = dict(os.environ)
-    for name, service in services.items():
-        variables[VARIABLES[name]] = service.address()
+    for service in services.values():
+        variables.update(service.variables())
     variables["REDLINE_TEST_PYTHON"] = str(foreign.python(fetched["foreign"]))
     variables["REDLINE_TEST_JAVA"] = java.executable
     variables["REDLINE_TEST_JAVA_PRODUCER"] = str(example.program(fetched["example"]))

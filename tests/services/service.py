@@ -60,6 +60,10 @@ class Service:
     async def prepare(self):
         """What is done once, before the first start."""
 
+    def variables(self):
+        """What COMMAND is told of it."""
+        return {VARIABLES[self.name]: self.address()}
+
     # What all do alike.
 
     def environment(self):

@@ -72,16 +72,27 @@ impl Door {
 
     /// Posts a body to a path such as `/v1/rows`.
     pub async fn post(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-        let answer = self
+        self.post_with(path, content_type, &[], body).await
+    }
+
+    /// The same with further headers.
+    pub async fn post_with(
+        &self,
+        path: &str,
+        content_type: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = self
             .client
             .post(format!("{}{path}", self.address))
             .bearer_auth(&self.key)
             .header("content-type", content_type)
-            .body(body)
-            .send()
-            .await
-            .expect("the door answers");
-        Answer::read(answer).await
+            .body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(request.send().await.expect("the door answers")).await
     }
 
     /// Gets a path such as `/v1/flags?limit=10`, with the door's own key.

@@ -34,6 +34,7 @@ pub struct Plan {
     partitions: i32,
     rows_are_shared: bool,
     texts: Texts,
+    services: Option<Services>,
 }
 
 impl Plan {
@@ -47,6 +48,7 @@ impl Plan {
                 rules: settings::example_rules(),
                 more: String::new(),
             },
+            services: None,
         }
     }
 
@@ -76,6 +78,13 @@ impl Plan {
     #[must_use]
     pub fn settings(mut self, more: &str) -> Self {
         more.clone_into(&mut self.texts.more);
+        self
+    }
+
+    /// Other services than those that the environment names.
+    #[must_use]
+    pub fn on(mut self, services: Services) -> Self {
+        self.services = Some(services);
         self
     }
 
@@ -125,7 +134,7 @@ pub struct Installation {
 
 impl Installation {
     async fn make(plan: Plan) -> Self {
-        let services = Services::from_environment();
+        let services = plan.services.clone().unwrap_or_else(Services::from_environment);
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("{}-{}", plan.name, &unique[..8]);
         let folder = std::env::temp_dir().join(format!("redline-test-{name}"));

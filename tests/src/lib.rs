@@ -9,12 +9,17 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(
+    clippy::disallowed_methods,
+    reason = "Kafka as foreign clients see it, not as ours do"
+)]
+#![allow(
     clippy::print_stderr,
     reason = "a test that fails shows what happened on the error stream"
 )]
 
 pub mod checker;
 mod database;
+mod demo;
 mod door;
 pub mod examples;
 mod http;
@@ -26,11 +31,14 @@ mod proxy;
 mod random;
 mod registry;
 pub mod rows;
+mod secure;
 mod services;
 mod settings;
 mod wait;
 
+pub use demo::Demo;
 pub use door::{Answer, Door};
+pub use http::client as http_client;
 pub use installation::{Installation, Plan};
 pub use kafka::{Kafka, Raw, Read};
 pub use process::{Ended, Process};
@@ -38,5 +46,6 @@ pub use prometheus::{Prometheus, Target};
 pub use proxy::Proxy;
 pub use random::Random;
 pub use registry::Registry;
+pub use secure::{Secure, Variables};
 pub use services::Services;
 pub use wait::until;

@@ -66,7 +66,7 @@ fn variable(name: &str) -> String {
     }
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let path = match env::var_os("REDLINE_BIN") {
         Some(path) => PathBuf::from(path),
         // The test itself is target/debug/deps/name-hash.

@@ -1,6 +1,8 @@
 //! The `redline` binary: reads its arguments and settings, and wires the crates together. Nothing else.
 
 mod commands;
+#[cfg(test)]
+mod help;
 mod roles;
 mod settings;
 
@@ -26,7 +28,8 @@ use crate::settings::Settings;
     version,
     about,
     arg_required_else_help = true,
-    after_help = "Example: redline migrate && redline work"
+    after_help = "Example: redline migrate && redline serve\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong use, 3 checked and found something."
 )]
 struct Arguments {
     /// Settings file; default configs/redline.toml, or REDLINE_CONFIG.
@@ -80,19 +83,9 @@ enum Command {
     /// Reference tables, such as contract prices, holidays or editors.
     #[command(subcommand, after_help = "Example: redline reference list")]
     Reference(reference::ReferenceCommand),
-    /// How the installation is.
-    #[command(after_help = "Example: redline doctor --quiet --wait 60")]
-    Doctor {
-        /// Whether everything that Kafka has is recorded, judged under all facts and published; exit 3 when it is not.
-        #[arg(long, required = true)]
-        quiet: bool,
-        /// Wait for it so many seconds at most.
-        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-        wait: u32,
-        /// The result as one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Check every connection and setting, and say what to mend; exit 3 when there is something.
+    #[command(after_help = "Examples:\n  redline doctor\n  redline doctor --quiet --wait 60")]
+    Doctor(DoctorArguments),
     /// Approvals, and what came of them.
     #[command(subcommand, after_help = "Example: redline approvals list")]
     Approvals(approvals::ApprovalsCommand),
@@ -104,6 +97,19 @@ enum Command {
     Bench(bench::BenchArguments),
 }
 
+#[derive(Args)]
+struct DoctorArguments {
+    /// Only whether everything that Kafka has is recorded, judged under all facts and published; exit 3 when it is not.
+    #[arg(long)]
+    quiet: bool,
+    /// Wait for quiet so many seconds at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "quiet")]
+    wait: u32,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Command {
     /// What the process is, for those who read its traces.
     fn role(&self) -> &'static str {
@@ -111,10 +117,10 @@ impl Command {
             Self::Ingest => "ingest",
             Self::Work => "work",
             Self::Relay => "relay",
+            Self::Serve => "serve",
+            Self::Demo(_) => "demo",
             Self::Collect(_) => "collect",
             Self::Simulate(_) => "simulate",
-            Self::Demo(_) => "demo",
-            Self::Serve => "serve",
             _ => "command",
         }
     }
@@ -244,8 +250,20 @@ async fn main() -> ExitCode {
 
 /// An error with its causes, each said once: some errors say their cause themselves.
 fn told(error: &anyhow::Error) -> String {
+    // What says by itself what to mend needs no cause.
+    let is_whole = |cause: &(dyn std::error::Error + 'static)| {
+        let store = cause
+            .downcast_ref::<StoreError>()
+            .is_some_and(StoreError::is_unusable);
+        let keys = cause
+            .downcast_ref::<KeyError>()
+            .is_some_and(KeyError::is_unusable);
+        store || keys
+    };
+    let whole = error.chain().position(is_whole).unwrap_or(usize::MAX);
     error
         .chain()
+        .take(whole.saturating_add(1))
         .map(ToString::to_string)
         .fold(String::new(), |told, cause| {
             if told.is_empty() {
@@ -264,8 +282,16 @@ fn told(error: &anyhow::Error) -> String {
 pub(crate) struct Misuse(pub(crate) String);
 
 async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
-    let settings =
-        Settings::load(arguments.config.as_deref()).map_err(|error| Misuse(format!("{error:#}")))?;
+    let file = arguments.config.as_deref();
+    let loaded = Settings::load(file);
+    if let Command::Doctor(DoctorArguments {
+        quiet: false, json, ..
+    }) = arguments.command
+    {
+        // It says itself what is wrong, settings too, and no log in between.
+        return Ok(found(doctor::check(file, loaded, json).await?));
+    }
+    let settings = loaded.map_err(|error| Misuse(format!("{error:#}")))?;
     let destination = match &mut arguments.command {
         Command::Bench(_) => Destination::OnlyErrors,
         Command::Demo(demo) => Destination::File(demo.take_folder()?),
@@ -327,7 +353,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
         Command::Rules(command) => return rules::run(command, &settings).await,
         Command::Reference(command) => return reference::run(command, &settings).await,
-        Command::Doctor { quiet: _, wait, json } => {
+        Command::Doctor(DoctorArguments { wait, json, .. }) => {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));
         }

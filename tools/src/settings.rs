@@ -1,23 +1,29 @@
 //! All settings: one documented file, environment variables over it, every key checked at the start.
 
+mod connections;
+mod origin;
+#[cfg(test)]
+mod reference;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use redline_console::ConsoleSettings;
 use redline_consumer::settings::{RelaySettings, WorkSettings};
 use redline_producer::door::IngestSettings;
 use redline_producer::kafka::KafkaSettings;
 use redline_producer::sources::CollectSettings;
-use redline_schemas::registry::{ConfluentRegistry, check_address};
 use redline_schemas::topics::Topics;
 use redline_telemetry::logs::LogSettings;
 use redline_telemetry::traces::TraceSettings;
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+
+pub(crate) use self::connections::{DatabaseSettings, RedisSettings, RegistrySettings};
+pub(crate) use self::origin::Origin;
 
 /// Where the settings are when nobody says otherwise.
 const DEFAULT_FILE: &str = "configs/redline.toml";
@@ -55,94 +61,6 @@ pub(crate) struct Settings {
     pub(crate) traces: TraceSettings,
 }
 
-/// The section `[registry]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RegistrySettings {
-    /// Address of a registry that speaks Confluent's API.
-    pub(crate) url: String,
-    /// Seconds that it may take to answer.
-    pub(crate) timeout_seconds: u64,
-}
-
-impl Default for RegistrySettings {
-    fn default() -> Self {
-        Self {
-            url: "http://127.0.0.1:8081".to_owned(),
-            timeout_seconds: 10,
-        }
-    }
-}
-
-impl RegistrySettings {
-    pub(crate) fn client(&self) -> anyhow::Result<ConfluentRegistry> {
-        let timeout = Duration::from_secs(self.timeout_seconds.max(1));
-        ConfluentRegistry::new(&self.url, timeout).context("registry.url cannot be used")
-    }
-}
-
-/// The section `[database]`. The address may hold a password.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct DatabaseSettings {
-    url: SecretString,
-}
-
-impl Default for DatabaseSettings {
-    fn default() -> Self {
-        Self {
-            url: "postgres://redline@127.0.0.1:5432/redline".into(),
-        }
-    }
-}
-
-impl DatabaseSettings {
-    pub(crate) fn url(&self) -> &str {
-        self.url.expose_secret()
-    }
-
-    /// The database at this address.
-    pub(crate) fn at(url: &str) -> Self {
-        Self { url: url.into() }
-    }
-
-    /// The same server and user with another database; none when the address names none.
-    pub(crate) fn with_database(&self, name: &str) -> Option<Self> {
-        let url = self.url();
-        let (address, query) = url
-            .split_once('?')
-            .map_or((url, None), |(address, query)| (address, Some(query)));
-        let (server, _) = address
-            .rsplit_once('/')
-            .filter(|(server, _)| server.contains("://") && !server.ends_with('/'))?;
-        let query = query.map_or_else(String::new, |query| format!("?{query}"));
-        Some(Self {
-            url: format!("{server}/{name}{query}").into(),
-        })
-    }
-}
-
-/// The section `[redis]`. The address may hold a password.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RedisSettings {
-    url: SecretString,
-}
-
-impl Default for RedisSettings {
-    fn default() -> Self {
-        Self {
-            url: "redis://127.0.0.1:6379/".into(),
-        }
-    }
-}
-
-impl RedisSettings {
-    pub(crate) fn url(&self) -> &str {
-        self.url.expose_secret()
-    }
-}
-
 /// The section `[migrate]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -171,19 +89,18 @@ impl Default for MigrateSettings {
 impl Settings {
     /// Reads the file and the environment.
     pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let named = file
-            .map(Path::to_path_buf)
-            .or_else(|| std::env::var_os("REDLINE_CONFIG").map(PathBuf::from));
         let mut figment = Figment::new();
-        match named {
+        match origin::chosen_file(file) {
             Some(path) if !path.is_file() => bail!("the settings file {} does not exist", path.display()),
             Some(path) => figment = figment.merge(Toml::file_exact(path)),
-            None if Path::new(DEFAULT_FILE).is_file() => {
-                figment = figment.merge(Toml::file_exact(DEFAULT_FILE))
-            }
             None => {}
         }
         figment = figment.merge(Env::prefixed("REDLINE_").filter(is_setting).split("__"));
+        for (key, text) in connections::texts(std::env::vars()) {
+            figment = figment.merge(Serialized::default(&key, text));
+        }
+        let properties = connections::properties(std::env::vars());
+        figment = figment.merge(Serialized::default("kafka.client", properties));
         for (variable, key) in WELL_KNOWN {
             if let Ok(value) = std::env::var(variable)
                 && !value.is_empty()
@@ -191,7 +108,8 @@ impl Settings {
                 figment = figment.merge(Serialized::default(key, value));
             }
         }
-        let settings: Self = figment.extract().map_err(explain)?;
+        let mut settings: Self = figment.extract().map_err(explain)?;
+        settings.read_secrets().map_err(anyhow::Error::msg)?;
         settings.check()?;
         Ok(settings)
     }
@@ -210,6 +128,13 @@ impl Settings {
         kafka
     }
 
+    fn read_secrets(&mut self) -> Result<(), String> {
+        self.kafka.read_secrets()?;
+        self.registry.read_secrets()?;
+        self.database.read_secrets()?;
+        self.redis.read_secrets()
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
@@ -217,8 +142,10 @@ impl Settings {
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
         self.traces.check().map_err(anyhow::Error::msg)?;
-        redline_store::options(self.database.url(), "settings").context("database.url")?;
-        check_address(&self.registry.url).context("registry.url cannot be used")?;
+        self.kafka.check().map_err(anyhow::Error::msg)?;
+        self.registry.check()?;
+        self.redis.check()?;
+        self.database.check()?;
         let MigrateSettings {
             partitions,
             replication_factor,
@@ -234,9 +161,9 @@ impl Settings {
     }
 }
 
-/// Settings are `REDLINE_<SECTION>__<KEY>`; other variables with our prefix are not.
+/// Settings are `REDLINE_<SECTION>__<KEY>`; other variables with our prefix are not, and some are read as they stand.
 fn is_setting(name: &figment::value::UncasedStr) -> bool {
-    name.as_str().contains("__")
+    name.as_str().contains("__") && !connections::is_read_as_text(name.as_str())
 }
 
 /// One line a problem, each with its key and where it was set.
@@ -250,7 +177,10 @@ fn explain(errors: figment::Error) -> anyhow::Error {
                 .map_or_else(String::new, |from| format!(" (set in {})", from.name));
             let key = error.path.join(".");
             // A syntax error quotes the line, which may hold a password.
-            let kind = error.kind.to_string();
+            let kind = match connections::is_secret(&key) {
+                true => "a text in quotes is expected".to_owned(),
+                false => words(&error.kind),
+            };
             let (first, last) = (
                 kind.lines().next().unwrap_or_default(),
                 kind.lines().next_back().unwrap_or_default(),
@@ -269,6 +199,14 @@ fn explain(errors: figment::Error) -> anyhow::Error {
     anyhow::anyhow!("the settings cannot be used: {}", lines.join("; "))
 }
 
+/// What is wrong with a value, or with a key that nobody has.
+fn words(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownField(_, expected) => format!("unknown field; there are {}", expected.join(", ")),
+        kind => kind.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +222,7 @@ mod tests {
     fn the_documented_file_holds_the_defaults() {
         let documented = load(include_str!("../../configs/redline.toml")).unwrap();
         let defaults = Settings::default();
-        assert_eq!(documented.kafka, defaults.kafka);
+        assert_eq!(format!("{:?}", documented.kafka), format!("{:?}", defaults.kafka));
         assert_eq!(documented.topics, defaults.topics);
         assert_eq!(documented.ingest, defaults.ingest);
         assert_eq!(documented.console, defaults.console);
@@ -293,7 +231,11 @@ mod tests {
         assert_eq!(documented.log, defaults.log);
         assert_eq!(documented.database.url(), defaults.database.url());
         assert_eq!(documented.redis.url(), defaults.redis.url());
-        assert_eq!(documented.registry.url, defaults.registry.url);
+        assert_eq!(format!("{:?}", documented.redis), format!("{:?}", defaults.redis));
+        assert_eq!(
+            format!("{:?}", documented.registry),
+            format!("{:?}", defaults.registry)
+        );
         assert_eq!(
             format!("{:?}", documented.migrate),
             format!("{:?}", defaults.migrate)
@@ -308,7 +250,7 @@ mod tests {
     fn a_key_that_is_unknown_or_wrong_is_named() {
         for (text, part) in [
             ("[work]\nbatch = 1", "work.batch: unknown field"),
-            ("[worker]", "worker: unknown field"),
+            ("[worker]", "worker: unknown field; there are kafka, registry,"),
             (
                 "[work]\nbatch_records = \"many\"",
                 "work.batch_records: invalid type",

@@ -1,15 +1,18 @@
 //! Which partitions are assigned and what is known of each; the rebalance callback.
 
 use std::collections::{HashMap, VecDeque};
+use std::error::Error;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
+use redline_producer::kafka::Callbacks;
 
 use super::{Request, TopicPartition};
 use crate::batch::{Assigned, Batch, RawRecord};
@@ -217,36 +220,40 @@ pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartitio
 }
 
 /// librdkafka's callbacks.
-pub(super) struct Context(pub(super) Arc<Shared>);
+pub(super) struct Context {
+    pub(super) shared: Arc<Shared>,
+    pub(super) callbacks: Arc<Callbacks>,
+}
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        match level {
-            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
-                tracing::debug!(facility, "{line}");
-            }
-            _ => tracing::warn!(facility, "{line}"),
-        }
+        self.callbacks.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka");
+        self.callbacks.error(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.callbacks.token()
     }
 }
 
 impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.0.was_told(result.is_err());
+        self.shared.was_told(result.is_err());
     }
 
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         // The client reads nothing until a partition is open; see `read_what_is_open`. Rebalances are eager, so
         // every one of them begins and ends with nothing.
         let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.0.assigned(list);
+            self.shared.assigned(list);
             consumer.assign(&TopicPartitionList::new())
         } else {
-            self.0.revoked(list, consumer.assignment_lost());
+            self.shared.revoked(list, consumer.assignment_lost());
             consumer.unassign()
         };
         tracing::info!(

@@ -26,6 +26,10 @@ impl Building {
         self.records >= settings.batch_records || self.bytes >= settings.batch_bytes
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.began.is_none()
+    }
+
     pub(super) fn is_ready(&self, settings: &WorkSettings) -> bool {
         let linger = Duration::from_millis(settings.linger_milliseconds);
         self.is_full(settings) || self.began.is_some_and(|began| began.elapsed() >= linger)

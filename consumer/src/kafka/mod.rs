@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use redline_producer::kafka::{Callbacks, create};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -92,8 +93,13 @@ fn join(
     config: &ClientConfig,
     topics: &[String],
     shared: &Arc<Shared>,
+    callbacks: &Arc<Callbacks>,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    let consumer: BaseConsumer<Context> = config.create_with_context(Context(Arc::clone(shared)))?;
+    let context = Context {
+        shared: Arc::clone(shared),
+        callbacks: Arc::clone(callbacks),
+    };
+    let consumer: BaseConsumer<Context> = create(config, context)?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics)?;
     Ok(consumer)
@@ -112,6 +118,7 @@ pub struct Channels {
 /// The thread's own things.
 pub struct Poller {
     config: ClientConfig,
+    callbacks: Arc<Callbacks>,
     topics: Vec<String>,
     consumer: BaseConsumer<Context>,
     shared: Arc<Shared>,
@@ -126,15 +133,17 @@ pub struct Poller {
     shown: Instant,
     /// Whether partitions were opened or closed since the client was last told.
     to_be_read_changed: bool,
+    /// How many partitions are read, as it was said.
+    told_reading: Option<usize>,
 }
 
 impl Poller {
-    /// Subscribes to topics. Must be called within a runtime.
+    /// Subscribes to topics, with a client of these properties and callbacks. Must be called within a runtime.
     ///
     /// # Errors
     /// When a property is wrong.
     pub fn new(
-        config: ClientConfig,
+        (config, callbacks): (ClientConfig, Callbacks),
         topics: &[&str],
         settings: WorkSettings,
         channels: Channels,
@@ -145,10 +154,12 @@ impl Poller {
         let config = consumer_config(config, &settings);
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let shared = Arc::new(Shared::new(in_flight, channels.requests, metrics));
-        let consumer = join(&config, &topics, &shared)?;
+        let callbacks = Arc::new(callbacks);
+        let consumer = join(&config, &topics, &shared, &callbacks)?;
         let building = Building::default();
         Ok(Self {
             config,
+            callbacks,
             topics,
             consumer,
             shared,
@@ -161,6 +172,7 @@ impl Poller {
             paused: false,
             shown: Instant::now(),
             to_be_read_changed: false,
+            told_reading: None,
         })
     }
 
@@ -225,7 +237,7 @@ impl Poller {
     fn join_anew(&mut self) {
         tracing::warn!("Kafka does not count this worker among its group's members; it joins anew");
         let shared = Arc::new(self.shared.without_partitions());
-        match join(&self.config, &self.topics, &shared) {
+        match join(&self.config, &self.topics, &shared, &self.callbacks) {
             Ok(consumer) => {
                 self.shared.forget_all();
                 self.shared = shared;
@@ -257,10 +269,15 @@ impl Poller {
 
     fn poll(&mut self) {
         /// Short enough to obey commands in time, long enough to idle cheaply.
-        const PATIENCE: Duration = Duration::from_millis(10);
+        const PATIENCE: Duration = Duration::from_millis(50);
+        /// The same while a batch waits for more records.
+        const BRIEFLY: Duration = Duration::from_millis(10);
         /// Messages taken before commands are looked at again.
         const MOST: usize = 1_000;
-        let mut patience = PATIENCE;
+        let mut patience = match self.building.is_empty() {
+            true => PATIENCE,
+            false => BRIEFLY,
+        };
         for _ in 0..MOST {
             match self.consumer.poll(patience) {
                 None => return,

@@ -50,7 +50,7 @@ impl Poller {
     pub(super) fn read_what_is_open(&mut self) {
         self.to_be_read_changed = false;
         let reading = self.shared.reading();
-        tracing::info!(partitions = reading.len(), "reading goes on");
+        self.tell_reading(reading.len());
         let mut list = TopicPartitionList::new();
         for ((topic, partition), next) in &reading {
             let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));
@@ -66,6 +66,21 @@ impl Poller {
             self.pause(&list);
         } else {
             self.resume(&list);
+        }
+    }
+
+    /// Says how much is read once that is settled: partitions are opened one by one, and held up for moments.
+    fn tell_reading(&mut self, partitions: usize) {
+        let is_settled = self.shared.lock().values().all(|state| match state {
+            State::Opening => false,
+            State::Waiting(_) => true,
+            State::Reading { held_until, .. } => held_until.is_none(),
+        });
+        if is_settled && self.told_reading != Some(partitions) {
+            self.told_reading = Some(partitions);
+            tracing::info!(partitions, "partitions are read");
+        } else {
+            tracing::debug!(partitions, "partitions are read");
         }
     }
 

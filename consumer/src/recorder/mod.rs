@@ -22,6 +22,7 @@ use redline_store::sqlx::{Connection, PgConnection};
 use redline_store::{Class, StoreError, recording_connection};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use self::recording::recording;
@@ -36,6 +37,7 @@ use crate::kafka::{Command, InFlight, TopicPartition};
 use crate::metrics::{Metrics, Recorded, Stage};
 use crate::recall::recall;
 use crate::settings::WorkSettings;
+use crate::traces::{BatchTraces, Outcome, asking, step};
 
 /// Why recording ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +140,7 @@ impl<M: Marks> Recorder<M> {
     /// What somebody has to mend.
     pub async fn run(
         mut self,
-        mut batches: Receiver<Batch<Decoded>>,
+        mut batches: Receiver<(Batch<Decoded>, BatchTraces)>,
         mut errands: Receiver<Errand>,
     ) -> Result<(), RecordError> {
         loop {
@@ -146,7 +148,10 @@ impl<M: Marks> Recorder<M> {
                 // Errands first: partitions wait for them, and they are short.
                 biased;
                 Some(errand) = errands.recv() => self.run_errand(errand).await?,
-                Some(batch) = batches.recv() => self.settle(batch).await?,
+                Some((batch, traces)) = batches.recv() => {
+                    let span = traces.span().clone();
+                    self.settle(batch, traces).instrument(span).await?;
+                }
                 else => break,
             }
         }
@@ -172,50 +177,57 @@ impl<M: Marks> Recorder<M> {
     }
 
     /// Records a batch, or finds that it is not ours any more.
-    async fn settle(&mut self, mut batch: Batch<Decoded>) -> Result<(), RecordError> {
+    async fn settle(&mut self, mut batch: Batch<Decoded>, traces: BatchTraces) -> Result<(), RecordError> {
         let position_ids: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
         let began = Instant::now();
-        let result = self.record_until_settled(&mut batch).await;
-        if let Ok(recorded) = result {
-            self.metrics.processed(began.elapsed(), recorded);
-        }
+        let result = self.record_until_settled(&mut batch, &traces).await;
+        let outcome = match &result {
+            Ok(outcome) => *outcome,
+            Err(_) => Outcome::Discarded,
+        };
+        self.metrics
+            .processed(began.elapsed(), outcome == Outcome::Recorded);
         let (entities, bytes) = self.cache.size();
         self.metrics.see_cache(entities, bytes);
+        traces.end(outcome, &batch);
         self.links.in_flight.ended(position_ids.into_iter());
         result.map(|_| ())
     }
 
-    /// Answers whether anything of the batch is recorded.
-    async fn record_until_settled(&mut self, batch: &mut Batch<Decoded>) -> Result<bool, RecordError> {
+    async fn record_until_settled(
+        &mut self,
+        batch: &mut Batch<Decoded>,
+        traces: &BatchTraces,
+    ) -> Result<Outcome, RecordError> {
         const LONGEST_PAUSE: Duration = Duration::from_secs(5);
         /// After so many disturbances the batch's entities are locked before they are read: whoever derives long
         /// histories would otherwise never be faster than one who only adds to them.
         const UNDISTURBED_AFTER: u32 = 2;
         const MOST_DISTURBANCES: u32 = 1_000;
-        let hints = self.hints(batch).await;
+        let hints = self.hints(batch).instrument(asking("redis", "deduplicate")).await;
         let mut pause = Duration::from_millis(50);
         let mut disturbances = 0;
         loop {
             self.keep_live(batch);
             if batch.is_empty() {
-                return Ok(false);
+                return Ok(Outcome::Discarded);
             }
             match self
-                .attempt_in_time(batch, &hints, disturbances >= UNDISTURBED_AFTER)
+                .attempt_in_time(batch, &hints, traces, disturbances >= UNDISTURBED_AFTER)
                 .await
             {
                 Ok(recorded) => {
                     self.metrics.recorded(&recorded);
                     self.metrics.delayed(batch);
                     self.recorded(batch).await;
-                    return Ok(true);
+                    return Ok(Outcome::Recorded);
                 }
                 Err(RecordError::Store(StoreError::PositionMoved)) => {
                     tracing::warn!("a position has moved since its batch was read; the batch is discarded");
                     self.cache.clear();
                     self.reopen(batch);
                     self.metrics.discarded("position_moved", records_of(batch));
-                    return Ok(false);
+                    return Ok(Outcome::Discarded);
                 }
                 Err(RecordError::Store(error)) if error.is_disturbance() => {
                     disturbances += 1;
@@ -236,7 +248,7 @@ impl<M: Marks> Recorder<M> {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         // What cannot be recorded now is read again by the next worker.
-                        () = self.links.stop.cancelled() => return Ok(false),
+                        () = self.links.stop.cancelled() => return Ok(Outcome::Discarded),
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -298,7 +310,10 @@ impl<M: Marks> Recorder<M> {
             .collect();
         let _ = self.links.commands.send(Command::Recorded(recorded));
         let _stage = self.metrics.stage(Stage::Mark);
-        self.marks.mark(&hashes(batch)).await;
+        self.marks
+            .mark(&hashes(batch))
+            .instrument(asking("redis", "mark"))
+            .await;
     }
 
     /// One attempt within a time that no healthy Postgres needs: its own timeouts end what it still hears of.
@@ -306,6 +321,7 @@ impl<M: Marks> Recorder<M> {
         &mut self,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
+        traces: &BatchTraces,
         locked: bool,
     ) -> Result<Recorded, RecordError> {
         let timeouts = self.settings.timeouts();
@@ -318,9 +334,9 @@ impl<M: Marks> Recorder<M> {
         };
         let attempt = async {
             if locked {
-                self.attempt_locked(&mut connection, batch, hints).await
+                self.attempt_locked(&mut connection, batch, hints, traces).await
             } else {
-                self.attempt(&mut connection, batch, hints).await
+                self.attempt(&mut connection, batch, hints, traces).await
             }
         };
         let result = bounded(limit, &stop, attempt).await.ok_or(StoreError::Silent)?;
@@ -335,6 +351,7 @@ impl<M: Marks> Recorder<M> {
         connection: &mut PgConnection,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
+        traces: &BatchTraces,
     ) -> Result<Recorded, RecordError> {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         let keys: BTreeSet<&EntityKey> = sightings(batch).map(|(_, sighting)| &sighting.key).collect();
@@ -346,7 +363,7 @@ impl<M: Marks> Recorder<M> {
             facts::hold(&mut transaction).await?;
         }
         entities::lock(&mut transaction, &keys.into_iter().collect::<Vec<_>>()).await?;
-        let recorded = self.attempt(&mut transaction, batch, hints).await?;
+        let recorded = self.attempt(&mut transaction, batch, hints, traces).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(recorded)
     }
@@ -357,35 +374,51 @@ impl<M: Marks> Recorder<M> {
         connection: &mut PgConnection,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
+        traces: &BatchTraces,
     ) -> Result<Recorded, RecordError> {
-        let loading = self.metrics.stage(Stage::Load);
+        let load_stage = self.metrics.stage(Stage::Load);
         if self.facts_are_old {
             self.facts.refresh(connection).await?;
             self.facts_are_old = false;
         }
-        let confirmed = confirm(connection, batch, hints).await?;
-        let known = self.load(connection, batch, &confirmed).await?;
+        let confirming = confirm(connection, batch, hints).instrument(asking("postgresql", "confirm"));
+        let confirmed = confirming.await?;
+        let loading = self.load(connection, batch, &confirmed);
+        let known = loading.instrument(asking("postgresql", "load")).await?;
         let keys: HashMap<i64, EntityKey> = known
             .iter()
             .map(|(key, entity)| (entity.entity, key.clone()))
             .collect();
         let about = sightings(batch).map(|(_, sighting)| &sighting.key);
         let approvals = self.facts.approvals(connection, about).await?;
-        drop(loading);
-        let detecting = self.metrics.stage(Stage::Detect);
+        drop(load_stage);
+        let detect_stage = self.metrics.stage(Stage::Detect);
         let is_confirmed = |slot| confirmed.contains(&slot);
-        let mut detection = Detection::begin(batch, known, approvals, is_confirmed, &self.facts.knowledge);
-        recall(connection, &mut detection, &keys).await?;
+        let knowledge = &self.facts.knowledge;
+        let detecting = async {
+            let mut detection = Detection::begin(batch, known, approvals, is_confirmed, knowledge);
+            recall(connection, &mut detection, &keys).await?;
+            Ok::<_, StoreError>(detection.finish())
+        };
         let Detected {
             entities,
             untouched,
             outcomes,
-        } = detection.finish();
-        let recording = recording(&self.destinations, &self.facts, batch, entities, outcomes)?;
-        drop(detecting);
-        let recording_stage = self.metrics.stage(Stage::Record);
-        let numbers = record(connection, &recording).await?;
-        drop(recording_stage);
+        } = detecting.instrument(step("detect")).await?;
+        let origins = traces.origins(batch);
+        let recording = recording(
+            &self.destinations,
+            &self.facts,
+            batch,
+            entities,
+            outcomes,
+            &origins,
+        )?;
+        drop(detect_stage);
+        let record_stage = self.metrics.stage(Stage::Record);
+        let recorded = record(connection, &recording).instrument(asking("postgresql", "record"));
+        let numbers = recorded.await?;
+        drop(record_stage);
         let recorded = Recorded::of(&recording);
         self.facts_are_old = !recording.facts.is_empty();
         for (key, entity) in untouched {

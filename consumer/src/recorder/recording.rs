@@ -9,11 +9,13 @@ use redline_schemas::flag::Flag;
 use redline_store::outbox::Message;
 use redline_store::quarantine::Quarantined;
 use redline_store::record::{EntityUpdate, Outcome, Range, RecordOutcome, Recording};
+use redline_telemetry::context::Headers;
 
 use super::{Destinations, RecordError};
 use crate::batch::{Batch, Body, Decoded, Refusal};
 use crate::facts::Facts;
 use crate::sums;
+use crate::traces::Origins;
 
 /// The header of quarantined records that says why.
 pub(crate) const REASON_HEADER: &str = "redline-reason";
@@ -27,10 +29,15 @@ pub(super) fn recording(
     batch: &Batch<Decoded>,
     entities: Vec<EntityUpdate>,
     outcomes: Vec<Vec<RecordOutcome>>,
+    origins: &Origins<'_>,
 ) -> Result<Recording, RecordError> {
     let (brought, touched) = facts.brought(&entities)?;
+    let flags = entities.iter().flat_map(|update| {
+        let flags = update.flags.iter();
+        flags.map(|flag| (flag, origins.of_entity(&update.key)))
+    });
     let mut recording = Recording {
-        messages: flag_messages(destinations, entities.iter().flat_map(|update| &update.flags))?,
+        messages: flag_messages(destinations, flags)?,
         entities,
         generation: facts.generation,
         facts: brought,
@@ -40,10 +47,12 @@ pub(super) fn recording(
     for (part, records) in batch.iter().zip(outcomes) {
         for decoded in &part.records {
             if let Body::Refused(refusal) = &decoded.body {
+                let origin = origins.of_record(part.assigned.position_id, decoded.offset);
                 recording.messages.push(quarantine_message(
                     &destinations.quarantine,
                     &part.assigned.ledger,
                     refusal,
+                    origin,
                 ));
                 recording
                     .quarantined
@@ -63,26 +72,26 @@ pub(super) fn recording(
     Ok(recording)
 }
 
-/// What the relay publishes of flags.
+/// What the relay publishes of flags, each with the headers by which a trace goes on.
 pub(crate) fn flag_messages<'f>(
     destinations: &Destinations,
-    flags: impl Iterator<Item = &'f Flag>,
+    flags: impl Iterator<Item = (&'f Flag, Headers)>,
 ) -> Result<Vec<Message>, RecordError> {
     flags
-        .map(|flag| {
+        .map(|(flag, headers)| {
             let value = encode(&SCHEMAS.flag, destinations.flag_schema_id, flag);
             Ok(Message {
                 topic: destinations.flagged.clone(),
                 key: Some(flag.key().into_bytes()),
                 value: Some(value.map_err(RecordError::Encode)?),
-                headers: Vec::new(),
+                headers,
             })
         })
         .collect()
 }
 
 /// The original bytes under the original key, with reason and position as headers.
-fn quarantine_message(topic: &str, ledger: &Ledger, refusal: &Refusal) -> Message {
+fn quarantine_message(topic: &str, ledger: &Ledger, refusal: &Refusal, origin: Headers) -> Message {
     let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));
     let mut headers = vec![
         header(REASON_HEADER, refusal.reason.to_owned()),
@@ -91,6 +100,7 @@ fn quarantine_message(topic: &str, ledger: &Ledger, refusal: &Refusal) -> Messag
         header("redline-partition", ledger.partition.to_string()),
         header("redline-offset", refusal.raw.offset.to_string()),
     ];
+    headers.extend(origin);
     let originals = refusal.raw.headers.iter();
     headers.extend(originals.map(|(name, value)| (format!("{ORIGINAL_PREFIX}{name}"), value.clone())));
     Message {

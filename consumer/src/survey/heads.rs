@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
-use redline_producer::kafka::KafkaSettings;
+use redline_producer::kafka::{Asking, Callbacks, KafkaSettings, create};
 use redline_schemas::Timestamp;
 
 use super::lag::Behind;
@@ -29,7 +29,7 @@ struct Head {
 
 /// The oldest records that are not recorded.
 pub(super) struct Heads {
-    consumer: Arc<BaseConsumer>,
+    consumer: Arc<BaseConsumer<Asking>>,
     known: HashMap<TopicPartition, Head>,
 }
 
@@ -50,7 +50,7 @@ impl Heads {
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.wait.max.ms", "100");
         Ok(Self {
-            consumer: Arc::new(config.create()?),
+            consumer: Arc::new(create(&config, Asking(Callbacks::new(kafka)))?),
             known: HashMap::new(),
         })
     }
@@ -96,7 +96,7 @@ impl Behind {
 
 /// Reads the first record of each, or finds that there is none to be read; of those of which neither came in time nothing is
 /// answered.
-fn find(consumer: &BaseConsumer, unknown: &[Behind]) -> HashMap<TopicPartition, Head> {
+fn find(consumer: &BaseConsumer<Asking>, unknown: &[Behind]) -> HashMap<TopicPartition, Head> {
     let mut found = HashMap::new();
     let mut list = TopicPartitionList::new();
     for one in unknown {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use redline_http::limits::{KeyLimits, Reason};
 use redline_http::{Caller, Limits};
 use redline_schemas::{Event, EventKind, FieldError};
 use redline_store::keys::StoredKey;
+use redline_telemetry::context::Headers;
+use tracing::Instrument as _;
 
 use super::Door;
 use super::array;
@@ -17,8 +19,10 @@ use super::body::{BodyError, Chunks, Coding, Form};
 use super::outside::Outside;
 use super::problem::{Kind, Problem, Told as _};
 use super::taken::Taken;
+use super::traces;
 use crate::lines::{Line, Lines};
 use crate::publisher::Publish;
+use crate::traces::{sending, settled};
 use crate::window::{Bounds, Broken, Lane, Refused, Tally, Window, whole_line};
 
 /// Why reading ended before the end.
@@ -51,7 +55,11 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
     let caller = Caller::of(&parts);
     let key = auth::open(&door.keys, &door.outside, &caller, taken).await?;
     let (form, coding) = (Form::of(&parts.headers)?, Coding::of(&parts.headers)?);
-    let lane = open_lane(door, taken.kind(), &parts.headers).await?;
+    let sending = sending(door.outside.topic(taken.kind()));
+    let headers = traces::headers(&sending, &parts.headers);
+    let lane = open_lane(door, taken.kind(), headers)
+        .instrument(sending.clone())
+        .await?;
     let settings = &door.settings;
     let bounds = Bounds {
         records: settings.window_records.get(),
@@ -65,16 +73,20 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
         window: Window::new(door.outside.kafka(), lane, bounds),
     };
     let chunks = Chunks::new(body, coding, settings.idle_timeout());
-    let ended = match form {
-        Form::Lines => intake.lines(chunks, settings.max_line_bytes.get()).await,
-        Form::Json => {
-            let limits = (settings.max_body_bytes.get(), settings.max_array_elements.get());
-            intake.json(chunks, limits).await
+    let work = async {
+        match form {
+            Form::Lines => intake.lines(chunks, settings.max_line_bytes.get()).await,
+            Form::Json => {
+                let limits = (settings.max_body_bytes.get(), settings.max_array_elements.get());
+                intake.json(chunks, limits).await
+            }
         }
     };
+    let ended = work.instrument(sending.clone()).await;
     let tally = intake.window.into_tally();
-    door.metrics
-        .count(taken, door.outside.topic(taken.kind()), &tally);
+    settled(&sending, tally.accepted, !matches!(ended, Err(Stopped::Kafka(_))));
+    let topic = door.outside.topic(taken.kind());
+    door.metrics.count(taken, topic, &tally);
     answer(tally, ended)
 }
 
@@ -82,7 +94,7 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
 async fn open_lane<O: Outside>(
     door: &Door<O>,
     kind: EventKind,
-    headers: &HeaderMap,
+    headers: Headers,
 ) -> Result<Lane, Box<Problem>> {
     let away = |reason: String| Problem::new(Kind::Away, reason).with_resume_line(Tally::default(), 1);
     let topic = door.outside.topic(kind).to_owned();
@@ -93,25 +105,8 @@ async fn open_lane<O: Outside>(
     Ok(Lane {
         topic,
         schema_id,
-        headers: trace_of(headers),
+        headers,
     })
-}
-
-/// The sender's trace context, handed on as it is when it has the form of W3C's recommendation.
-fn trace_of(headers: &HeaderMap) -> Vec<(String, Option<Vec<u8>>)> {
-    const PARENT_LENGTH: usize = 55;
-    const MAX_STATE: usize = 512;
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(parent) = header("traceparent").filter(|parent| {
-        parent.len() == PARENT_LENGTH && parent.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
-    }) else {
-        return Vec::new();
-    };
-    let state = header("tracestate").filter(|state| state.len() <= MAX_STATE);
-    [("traceparent", Some(parent)), ("tracestate", state)]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), Some(value?.as_bytes().to_vec()))))
-        .collect()
 }
 
 /// How many events the key of a request may still send.
@@ -285,7 +280,7 @@ fn refused(tally: Tally) -> Box<Problem> {
         accepted, refused, ..
     } = tally;
     if accepted == 0 && tally.foreign == refused {
-        let detail = "every event is of a source that this API key may not send for";
+        let detail = "everything is of a source that this API key may not send for";
         return Problem::new(Kind::Forbidden, detail).with_tally(tally);
     }
     let named = tally.errors.len();

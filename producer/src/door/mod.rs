@@ -16,6 +16,7 @@ mod settings;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::Arc;
 
@@ -94,6 +95,7 @@ impl<O: Outside> Door<O> {
                 Arc::clone(self),
                 metrics::measure::<O>,
             ))
+            .layer(axum::middleware::from_fn(traces::trace))
             .with_state(Arc::clone(self))
     }
 

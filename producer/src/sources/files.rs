@@ -9,11 +9,13 @@ use redline_schemas::registry::SchemaRegistry;
 use redline_schemas::{Event, EventKind, FieldError};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tracing::{Instrument as _, Span};
 
 use super::reading::{Batch, ReadError, Row, Shape, read};
 use super::settings::CollectSettings;
 use crate::encode::{EncodeError, Encoder};
 use crate::publisher::{Publish, PublishError};
+use crate::traces;
 use crate::window::{Bounds, Broken, Lane, LineError, Refused, Tally, Window};
 
 /// What may be on its way to Kafka, and how many message timeouts in a row Kafka may be away.
@@ -114,7 +116,8 @@ pub async fn collect<P: Publish, R: SchemaRegistry>(
     progress: impl FnMut(Progress),
 ) -> Result<Summary, CollectError> {
     let shape = Shape::of(path, source, settings).map_err(CollectError::Settings)?;
-    let lane = open_lane(publisher, encoder).await?;
+    let sending = traces::sending(encoder.topic(EventKind::Row));
+    let lane = open_lane(publisher, encoder, &sending).await?;
     let batches = read(&shape, source, settings).map_err(|reason| CollectError::Open {
         path: path.display().to_string(),
         reason,
@@ -124,13 +127,27 @@ pub async fn collect<P: Publish, R: SchemaRegistry>(
         window: Window::new(publisher, lane, BOUNDS),
         lines: 0,
     };
-    collection.run(batches, progress).await
+    let collected = collection
+        .run(batches, progress)
+        .instrument(sending.clone())
+        .await;
+    let summary = match &collected {
+        Ok(summary) => Some(summary),
+        Err(error) => error.summary(),
+    };
+    traces::settled(
+        &sending,
+        summary.map_or(0, |summary| summary.accepted),
+        collected.is_ok(),
+    );
+    collected
 }
 
 /// Finds schema and topic before the file is read. That Kafka is away is no reason to stop, the window waits.
 async fn open_lane<P: Publish, R: SchemaRegistry>(
     publisher: &P,
     encoder: &Encoder<R>,
+    sending: &Span,
 ) -> Result<Lane, CollectError> {
     let schema_id = encoder.schema_id(EventKind::Row).await?;
     let topic = encoder.topic(EventKind::Row).to_owned();
@@ -138,7 +155,7 @@ async fn open_lane<P: Publish, R: SchemaRegistry>(
         Ok(_) | Err(PublishError::Away(_)) => Ok(Lane {
             topic,
             schema_id,
-            headers: Vec::new(),
+            headers: traces::headers(sending),
         }),
         Err(error) => Err(CollectError::Kafka {
             line: 1,

@@ -9,7 +9,7 @@ use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
 use redline_producer::sources::files::{self, Summary};
 
-use super::{counted, spinner};
+use super::{connecting, counted, spinner};
 use crate::Misuse;
 use crate::settings::Settings;
 
@@ -19,6 +19,7 @@ const SHOWN_ERRORS: usize = 20;
 /// Publishes the rows of a file; fails at the end when lines were refused, although the others are in.
 pub(crate) async fn files(settings: &Settings, file: &Path, source: &str, json: bool) -> anyhow::Result<()> {
     let mapping = settings.collect.get(source).cloned().unwrap_or_default();
+    connecting::kafka(settings).await?;
     let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
     let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
     let bar = spinner()?;

@@ -9,11 +9,16 @@ use redline_producer::publisher::Publisher;
 use redline_schemas::registry::SchemaRegistry;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use super::instruments::Instruments;
 use crate::settings::Settings;
 
+/// What the door cannot work without.
+const SERVICES: [Service; 3] = [Service::Kafka, Service::Registry, Service::Postgres];
+
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    connecting::check(settings, &SERVICES).await?;
     let instruments = Instruments::new()?;
     let door = bind(settings, settings.registry.client()?, &instruments).await?;
     tracing::info!(address = %door.address(), "the door is open");

@@ -3,11 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
+use redline_producer::kafka::{self, Admin};
 use redline_schemas::avro;
 use redline_schemas::registry::SchemaRegistry;
 use redline_schemas::topics::subject;
@@ -91,7 +89,9 @@ async fn register_schemas(settings: &Settings, out: &mut (impl std::io::Write + 
 
 async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)) -> anyhow::Result<()> {
     let topics = &settings.topics;
-    let admin: AdminClient<DefaultClientContext> = settings.kafka.client_config().create()?;
+    // The client that makes topics tells nothing about its connections; this one does.
+    kafka::reach(&settings.kafka, KAFKA_PATIENCE).await?;
+    let admin = kafka::admin(&settings.kafka).await?;
     let options = AdminOptions::new()
         .request_timeout(Some(KAFKA_PATIENCE))
         .operation_timeout(Some(KAFKA_PATIENCE));
@@ -149,7 +149,7 @@ async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)
 /// Why a topic cannot be used as it is set: compaction would drop all but the latest record of a key; a quarantined
 /// record is larger than the record it holds.
 async fn unfit(
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &Admin,
     topic: &str,
     least_bytes: Option<u32>,
     options: &AdminOptions,
@@ -178,11 +178,7 @@ async fn unfit(
 }
 
 /// The settings of a topic. A broker that has not heard yet of a topic that was just made is asked again.
-async fn described(
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &str,
-    options: &AdminOptions,
-) -> anyhow::Result<ConfigResource> {
+async fn described(admin: &Admin, topic: &str, options: &AdminOptions) -> anyhow::Result<ConfigResource> {
     const PAUSE: Duration = Duration::from_millis(100);
     let began = Instant::now();
     loop {

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(crate) mod approvals;
 pub(crate) mod bench;
 pub(crate) mod collect;
+pub(crate) mod connecting;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 mod feed;

@@ -7,6 +7,7 @@ use redline_consumer::RETRY_HEADER;
 use redline_producer::publisher::{Outgoing, Publisher};
 use redline_store::quarantine::{self, Listed};
 
+use super::connecting;
 use crate::settings::Settings;
 
 /// Lists quarantined records; answers whether any still waits.
@@ -68,6 +69,7 @@ fn to_json(record: &Listed) -> serde_json::Value {
 /// Publishes records again, each under a header that names the original, and notes that they were retried.
 pub(crate) async fn retry(settings: &Settings, ids: &[i64]) -> anyhow::Result<()> {
     let pool = redline_store::pool(settings.database.url(), "quarantine", 1)?;
+    connecting::kafka(settings).await?;
     let publisher = Publisher::new(&settings.kafka_for_quarantined(&[]), Duration::from_secs(30))?;
     let ids: std::collections::BTreeSet<i64> = ids.iter().copied().collect();
     // All are looked at before any is published.

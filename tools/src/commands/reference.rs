@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 256 << 20;
 pub(crate) enum ReferenceCommand {
     /// Record the rows of a CSV file as a reference table. A file is taken whole or refused whole.
     #[command(
-        after_help = "Example: redline reference load contract_prices prices.csv --key 'Work Order' --key Task\n\n\
+        after_help = "Example:\n  redline reference load contract_prices prices.csv \\\n    --key 'Work Order' --key Task\n\n\
         The file is UTF-8 without a byte order mark; its first line names the columns. The columns valid_from and \
         valid_until may be left out or empty, which is open; they hold an instant such as 2026-03-01T05:00:00Z, or a day \
         such as 2026-03-01, which is its midnight in UTC. A row is valid from the first instant to the one before the \

@@ -6,11 +6,13 @@ use redline_consumer::metrics::RelayMetrics;
 use redline_producer::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// Relays until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    connecting::check(settings, &[Service::Kafka, Service::Postgres]).await?;
     let instruments = Instruments::new()?;
     let address = settings.relay.metrics_listen;
     instruments
@@ -29,7 +31,7 @@ pub(crate) fn metrics(settings: &Settings, instruments: &Instruments) -> anyhow:
     )?)
 }
 
-/// Relays in this process.
+/// The same on services that were looked at.
 pub(crate) async fn relay(
     settings: &Settings,
     metrics: RelayMetrics,

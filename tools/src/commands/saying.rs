@@ -12,7 +12,7 @@ use redline_schemas::fact::Fact;
 use redline_store::quiet;
 use redline_store::sqlx::PgPool;
 
-use super::{counted, spinner};
+use super::{connecting, counted, spinner};
 use crate::settings::Settings;
 
 /// How long recording may make no progress.
@@ -88,6 +88,7 @@ async fn behind(topic: &str, cluster: &Cluster, pool: &PgPool) -> anyhow::Result
 
 /// Publishes facts, each with its line, and waits until Kafka has acknowledged them.
 pub(super) async fn send(settings: &Settings, facts: Vec<(u64, Fact)>) -> anyhow::Result<Tally> {
+    connecting::kafka(settings).await?;
     let publisher = Publisher::new(&settings.kafka, Duration::from_secs(30))?;
     let encoder = Encoder::new(settings.registry.client()?, settings.topics.clone());
     let (bar, all) = (spinner()?, facts.len());

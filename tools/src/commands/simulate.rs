@@ -14,7 +14,7 @@ use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, Simulation
 use redline_store::{findings, read_only_connection};
 
 use super::feed::Feed;
-use super::{counted, spinner};
+use super::{connecting, counted, spinner};
 use crate::settings::Settings;
 use crate::{Ending, Misuse, found};
 
@@ -34,7 +34,7 @@ pub(crate) struct Simulate {
 enum SimulateCommand {
     /// Hold what is recorded against the truth of a simulated sheet; exit 3 when they differ.
     #[command(
-        after_help = "Example: redline doctor --quiet --wait 60 && redline simulate check sheet/truth.json"
+        after_help = "Example:\n  redline doctor --quiet --wait 60 && \\\n    redline simulate check sheet/truth.json"
     )]
     Check {
         /// The file `truth.json` that the simulation wrote.
@@ -173,6 +173,7 @@ async fn publish(
     bar: &ProgressBar,
 ) -> anyhow::Result<u64> {
     rules_are_in_force(settings, &simulation.rules_toml).await?;
+    connecting::kafka(settings).await?;
     let mut feed = Feed::new(&settings.kafka, settings.registry.client()?, &settings.topics)?;
     let facts = match sheet.facts {
         When::First => FactsArrive::First,

@@ -3,20 +3,26 @@
 use std::time::Duration;
 
 use redline_consumer::deduplicate::RedisMarks;
+use redline_consumer::redis_connection;
 use redline_consumer::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::{self, Service};
 use super::instruments::Instruments;
 use crate::settings::Settings;
 
+/// How long Redis may take to answer at the start.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    connecting::check(&settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
     let instruments = Instruments::new()?;
     let address = settings.work.metrics_listen;
     instruments
         .listen(address, "work.metrics_listen", &settings, &stop)
         .await?;
-    let marks = redis_marks(&settings, &instruments)?;
+    let marks = redis_marks(&settings, &instruments).await?;
     let registry = settings.registry.client()?;
     worker(&settings, registry, marks, &instruments).run(stop).await?;
     Ok(())
@@ -41,10 +47,18 @@ pub(crate) fn worker<R, M>(
     }
 }
 
-/// Marks in Redis, whose failures are counted.
-pub(crate) fn redis_marks(settings: &Settings, instruments: &Instruments) -> anyhow::Result<RedisMarks> {
+/// Marks in Redis, whose failures are counted. It decides nothing: whatever is wrong with it is told, and the work begins.
+pub(crate) async fn redis_marks(
+    settings: &Settings,
+    instruments: &Instruments,
+) -> anyhow::Result<RedisMarks> {
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
-    let marks = RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
-        .map_err(anyhow::Error::msg)?;
+    let redis = settings.redis.client()?;
+    if let Err(trouble) = redis_connection::reach(&redis, &settings.work.mark_prefix, REDIS_PATIENCE).await {
+        tracing::warn!(
+            "{trouble}; this worker goes on without it, and looks up in Postgres what Redis would know"
+        );
+    }
+    let marks = RedisMarks::new(redis, &settings.work.mark_prefix, lifetime);
     Ok(marks.counted(&instruments.meter)?)
 }

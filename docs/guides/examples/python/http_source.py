@@ -47,7 +47,7 @@ def send(session, url, lines, before, patience):
                 url,
                 data=b"".join(lines[start:]),
                 headers={"Content-Type": "application/x-ndjson"},
-                timeout=60,
+                timeout=(10, 300),  # a key with a limit of rate is slowed down, not cut off
             )
         except requests.RequestException as error:
             # Nobody knows how far it came; what was accepted already will be a duplicate.

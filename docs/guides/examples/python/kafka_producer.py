@@ -51,11 +51,16 @@ def produce(rows, topic, kafka, registry):
     context = SerializationContext(topic, MessageField.VALUE)
     failures = []
     sent = 0
+
+    def delivered(error, _):
+        if error is not None:
+            failures.append(error)
+
     for values in rows:
         key, value = f"{values['source']}/{values['row_id']}", serializer(event(values), context)
         while True:
             try:
-                producer.produce(topic, key=key, value=value, on_delivery=lambda error, _: error and failures.append(error))
+                producer.produce(topic, key=key, value=value, on_delivery=delivered)
                 break
             except BufferError:  # the queue is full: wait until Kafka has taken some
                 producer.poll(1)

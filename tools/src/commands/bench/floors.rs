@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use redline_domain::entity::{EntityState, Latest};
 use redline_domain::finding::Ledger;
-use redline_producer::kafka::KafkaSettings;
+use redline_producer::kafka::{Asking, Callbacks, KafkaSettings, create};
 use redline_schemas::avro::{WriterSchema, split_frame};
 use redline_schemas::{ContentHash, EntityKey, Event};
 use redline_store::facts;
@@ -37,7 +37,7 @@ pub(super) async fn consume(
         .set("enable.auto.commit", "false")
         .set("queued.max.messages.kbytes", "32768")
         .set("fetch.queue.backoff.ms", "2");
-    let consumer: BaseConsumer = config.create()?;
+    let consumer: BaseConsumer<Asking> = create(&config, Asking(Callbacks::new(kafka)))?;
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition, Offset::Beginning)?;

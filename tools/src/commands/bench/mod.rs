@@ -12,11 +12,10 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::AdminOptions;
 use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::worker::Worker;
-use redline_producer::kafka::KafkaSettings;
+use redline_producer::kafka::{self, KafkaSettings};
 use redline_schemas::topics::Topics;
 use redline_store::sqlx::{self, Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -137,8 +136,7 @@ async fn work(settings: &Settings, events: u64) -> anyhow::Result<()> {
         topics: settings.topics.clone(),
         database_url: settings.database.url().to_owned(),
         registry: settings.registry.client()?,
-        marks: RedisMarks::new(settings.redis.url(), &settings.work.mark_prefix, lifetime)
-            .map_err(anyhow::Error::msg)?,
+        marks: RedisMarks::new(settings.redis.client()?, &settings.work.mark_prefix, lifetime),
         settings: settings.work.clone(),
         meter: redline_telemetry::metrics::Meter::new(),
         health: redline_telemetry::health::Health::default(),
@@ -220,7 +218,7 @@ impl Stage {
 }
 
 async fn delete_topics(kafka: &KafkaSettings, topics: &Topics) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = kafka.client_config().create()?;
+    let admin = kafka::admin(kafka).await?;
     let Topics {
         rows,
         payouts,

@@ -24,6 +24,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use redline_consumer::cluster::Cluster;
 use redline_consumer::deduplicate::MemoryMarks;
+use redline_producer::kafka::KafkaSettings;
 use redline_schemas::EventKind;
 use redline_schemas::compiled::CompiledSchemas;
 use redline_simulator::{Simulation, SimulationSettings, rulebook};
@@ -56,9 +57,12 @@ pub(crate) struct Demo {
     /// The same seed makes the same sheet.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where it keeps its database, key and log; default a folder redline-demo-UID for temporary files.
+    /// Where it keeps its database, key and log; default redline-demo-UID where temporary files are.
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Fetch a Postgres even where this machine has one (24 MB, once).
+    #[arg(long)]
+    fetch_postgres: bool,
     #[arg(skip)]
     taken: Option<Folder>,
 }
@@ -121,7 +125,7 @@ impl Installation {
         let say = |words: &str| bar.set_message(words.to_owned());
         let postgres = match database::is_named() {
             true => None,
-            false => Some(Postgres::start(folder, say).await?),
+            false => Some(Postgres::start(folder, demo.fetch_postgres, say).await?),
         };
         settings.database = match &postgres {
             Some(postgres) => DatabaseSettings::at(&postgres.url),
@@ -134,13 +138,15 @@ impl Installation {
             ..SimulationSettings::default()
         });
         let broker = Broker::start(&settings.topics)?;
-        settings
-            .kafka
-            .bootstrap_servers
-            .clone_from(&broker.bootstrap_servers);
-        settings.kafka.client.clear();
+        // The broker of the demo knows no logins.
+        settings.kafka = KafkaSettings {
+            bootstrap_servers: broker.bootstrap_servers.clone(),
+            ..KafkaSettings::default()
+        };
         // Kafka's group gives a partition on after this; the mock cluster waits nearly as long at every rebalance.
         settings.work.session_timeout_milliseconds = 6_000;
+        // Nobody waits for a flag of the demo, and it is to be a quiet guest.
+        settings.relay.poll_milliseconds = 500;
         settings.ingest.listen = free_address(settings.ingest.listen).await?;
         let sheet = format!("redline demo: seed {}, {} rows", demo.seed, demo.rows);
         database::prepare(settings.database.url(), &sheet, folder).await?;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use redline_consumer::backtest::{Candidate, Compared, Comparison, Example, Group, backtest};
 use redline_schemas::Timestamp;
@@ -33,7 +34,8 @@ pub(crate) struct Backtest {
 /// Judges what is recorded under the file's rules and under those in force; answers whether the flags differ.
 pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result<bool> {
     let name = trial.rules.display().to_string();
-    let (rules, _) = read(&trial.rules)?.map_err(|error| Misuse(format!("{name}: {error}")))?;
+    let (rules, _) =
+        read(&trial.rules)?.with_context(|| format!("{name} is refused, and nothing was judged"))?;
     let instant = |option: &str, text: &str| {
         Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
     };

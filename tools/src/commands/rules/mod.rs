@@ -32,7 +32,7 @@ pub(crate) enum RulesCommand {
     },
     /// Put a rule file in force, from now on or from another instant.
     #[command(
-        after_help = "Example: redline rules activate configs/rules.toml --effective-at 2026-03-01T00:00:00Z\n\n\
+        after_help = "Example:\n  redline rules activate configs/rules.toml \\\n    --effective-at 2026-03-01T00:00:00Z\n\n\
         Everything is judged by the rules in force at its own time. So rules that are effective from a past instant \
         judge again what was recorded about the time since then, and flags are revised or withdrawn."
     )]
@@ -40,7 +40,7 @@ pub(crate) enum RulesCommand {
     /// Judge recorded rows again under a rule file, in memory, and show which flags would be there more, less or
     /// differently; exit 3 when any would. Nothing is written.
     #[command(
-        after_help = "Example: redline rules backtest --rules new-rules.toml --from 2026-01-01T00:00:00Z"
+        after_help = "Example:\n  redline rules backtest --rules new-rules.toml \\\n    --from 2026-01-01T00:00:00Z"
     )]
     Backtest(Backtest),
     /// List all rule sets that were ever recorded.

@@ -46,13 +46,17 @@ struct Place {
 }
 
 impl Postgres {
-    /// Starts the one of the folder; makes it first where there is none. `say` is told what takes long.
+    /// Starts the one of the folder; makes it first where there is none. `fetch` passes over
+    /// what the machine has; `say` is told what takes long.
     ///
     /// # Errors
     /// When there is no Postgres and none can be fetched, or it does not start.
-    pub(super) async fn start(folder: &Folder, say: impl Fn(&str)) -> anyhow::Result<Self> {
+    pub(super) async fn start(folder: &Folder, fetch: bool, say: impl Fn(&str)) -> anyhow::Result<Self> {
         let place = Place {
-            binaries: binaries::find(folder.path(), &say).await?,
+            binaries: match fetch {
+                true => package::fetched(folder.path(), &say).await?,
+                false => binaries::find(folder.path(), &say).await?,
+            },
             home: folder.path().join("postgres"),
             user: user::to_run_as()?,
         };

@@ -41,10 +41,10 @@ const INSTEAD: &str =
 pub(super) async fn fetched(home: &Path, say: &impl Fn(&str)) -> anyhow::Result<Binaries> {
     let folder = home.join(format!("postgres-{VERSION}"));
     if !folder.exists() {
-        say("no Postgres on this machine: fetching one (24 MB)");
-        let package = fetch().await.with_context(|| {
-            format!("there is no Postgres on this machine, and none could be fetched; {INSTEAD}")
-        })?;
+        say("fetching a Postgres (24 MB)");
+        let package = fetch()
+            .await
+            .with_context(|| format!("no Postgres could be fetched; {INSTEAD}"))?;
         // Under another name until it is whole.
         let unpacking = home.join("postgres-unpacking");
         let _ = fs::remove_dir_all(&unpacking);

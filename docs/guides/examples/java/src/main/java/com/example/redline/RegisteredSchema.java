@@ -46,7 +46,8 @@ record RegisteredSchema(int id, Schema schema) {
             throw new IOException(address + " answers " + answer.statusCode() + ": " + answer.body());
         }
         JsonNode said = new ObjectMapper().readTree(answer.body());
-        return new RegisteredSchema(said.get("id").intValue(), new Schema.Parser().parse(said.get("schema").textValue()));
+        Schema schema = new Schema.Parser().parse(said.get("schema").textValue());
+        return new RegisteredSchema(said.get("id").intValue(), schema);
     }
 
     byte[] encode(GenericRecord event) throws IOException {

@@ -35,7 +35,9 @@ final class Rows {
             case RECORD -> event(node, schema);
             case MAP -> {
                 Map<String, Object> values = new LinkedHashMap<>();
-                node.properties().forEach(one -> values.put(one.getKey(), value(one.getValue(), schema.getValueType())));
+                for (Map.Entry<String, JsonNode> given : node.properties()) {
+                    values.put(given.getKey(), value(given.getValue(), schema.getValueType()));
+                }
                 yield values;
             }
             case BOOLEAN -> node.booleanValue();

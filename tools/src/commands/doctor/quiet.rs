@@ -1,4 +1,4 @@
-//! `redline doctor`: how an installation is.
+//! `redline doctor --quiet`: whether everything has come to its end.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use redline_store::StoreError;
 use redline_store::positions::KafkaPartition;
 use redline_store::quiet::{self, State};
 
-use super::counted;
+use crate::commands::counted;
 use crate::settings::Settings;
 
 /// Pause before the question is asked again.
