@@ -202,14 +202,6 @@ impl DatabaseSettings {
         Ok(())
     }
 
-    /// The database at this address.
-    pub(crate) fn at(url: &str) -> Self {
-        Self {
-            url: url.into(),
-            ..Self::default()
-        }
-    }
-
     /// The same server and user with another database; none when the address names none.
     pub(crate) fn with_database(&self, name: &str) -> Option<Self> {
         let url = self.url();

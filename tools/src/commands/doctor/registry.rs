@@ -8,15 +8,15 @@ use super::report::{Outcome, Report, Result as Checked};
 use crate::settings::Settings;
 
 const SERVICE: &str = "registry";
-const LOOK: &str = "look at the registry, and at registry.url";
+const LOOK: &str = "start the registry, or mend registry.url or its login; docs/guides/connections.md";
 
 /// Checks the registry.
 pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::Result<()> {
     let topics = &settings.topics;
     let registry = settings.registry.client()?;
     let reached = async {
-        match registry.reach().await {
-            Ok(()) => Outcome::ok("it answers, and lists its subjects"),
+        match registry.reach(&subject(&topics.flagged)).await {
+            Ok(()) => Outcome::ok("it answers, and takes our login"),
             Err(error) => Outcome::failed(error.to_string(), LOOK),
         }
     };
