@@ -16,8 +16,8 @@ COPY . .
 # The names of functions stay for backtraces; their lines, four fifths of the file, do not.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 ARG PROFILE=release
-# The commit, which redline_build_info shows: the repository itself is not in the build.
-ARG REDLINE_REVISION=unknown
+# What `redline_build_info` says: --build-arg REDLINE_REVISION="$(git rev-parse --short=12 HEAD)"
+ARG REDLINE_REVISION
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --locked --package redline --profile "${PROFILE}" --target-dir "target/${PROFILE}" \

@@ -91,6 +91,9 @@ def look(wanted=None):
         found.redis = find_redis()
         if found.redis is None:
             missing.append(Missing("the Redis server (redis-server)", "redis-server"))
+    # Only root can rehearse the compose file, in a network of its own.
+    if os.geteuid() == 0 and shutil.which("ip") is None:
+        missing.append(Missing("the command ip", "iproute2"))
     # Encrypted services are started beside the plain ones, by the tests of connections.
     if set(VARIABLES) <= set(wanted):
         found.nginx = find_nginx()
