@@ -20,7 +20,7 @@ struct Marks(Vec<(String, String)>);
 
 impl Marks {
     /// A text that is nowhere else.
-    fn new(&mut self, what: &str) -> String {
+    fn mark(&mut self, what: &str) -> String {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let mark = format!("zq{}", &unique[..14]);
         self.0.push((what.to_owned(), mark.clone()));
@@ -60,56 +60,56 @@ fn log_lines(text: &str) -> String {
 }
 
 async fn over_http(redline: &Installation, door: &Door, marks: &mut Marks) {
-    let mut good = billing(&marks.new("row id"), 1, 10);
-    good["modified_by"] = format!("{}@example.com", marks.new("editor")).into();
-    good["link"] = format!("https://example.com/{}", marks.new("link")).into();
-    good["columns"]["Foreman"] = marks.new("column's text").into();
-    good["columns"][marks.new("column's name")] = marks.new("other column's text").into();
+    let mut good = billing(&marks.mark("row id"), 1, 10);
+    good["modified_by"] = format!("{}@example.com", marks.mark("editor")).into();
+    good["link"] = format!("https://example.com/{}", marks.mark("link")).into();
+    good["columns"]["Foreman"] = marks.mark("column's text").into();
+    good["columns"][marks.mark("column's name")] = marks.mark("other column's text").into();
     door.accept("/v1/rows", &good).await;
     good["version"] = 2.into();
-    good["columns"]["Quantity"] = marks.new("text instead of an amount").into();
-    good["columns"]["Foreman"] = marks.new("column's new text").into();
-    good["modified_by"] = format!("{}@elsewhere.example", marks.new("other editor")).into();
+    good["columns"]["Quantity"] = marks.mark("text instead of an amount").into();
+    good["columns"]["Foreman"] = marks.mark("column's new text").into();
+    good["modified_by"] = format!("{}@elsewhere.example", marks.mark("other editor")).into();
     door.accept("/v1/rows", &good).await;
     let payout = json!({
-        "system": "video", "payout_id": marks.new("payout id"), "period": "2026-02", "amount": "12.50", "currency": "USD",
-        "reported_at": "2026-03-02T10:00:00Z", "custom_id": marks.new("custom id"), "channel_id": marks.new("channel"),
+        "system": "video", "payout_id": marks.mark("payout id"), "period": "2026-02", "amount": "12.50", "currency": "USD",
+        "reported_at": "2026-03-02T10:00:00Z", "custom_id": marks.mark("custom id"), "channel_id": marks.mark("channel"),
     });
     door.accept("/v1/payouts", &payout).await;
     let order = json!({
-        "order_id": marks.new("order id"), "customer_id": marks.new("customer"), "amount": 12, "currency": "USD",
-        "status": "created", "created_at": "2026-03-02T10:00:00Z", "merchant_id": marks.new("merchant"),
-        "instrument": marks.new("instrument"),
+        "order_id": marks.mark("order id"), "customer_id": marks.mark("customer"), "amount": 12, "currency": "USD",
+        "status": "created", "created_at": "2026-03-02T10:00:00Z", "merchant_id": marks.mark("merchant"),
+        "instrument": marks.mark("instrument"),
     });
     door.accept("/v1/orders", &order).await;
     let approval = json!({
-        "id": marks.new("approval's id"), "effective_at": "2026-03-02T09:00:00Z", "source": "billing",
-        "row_id": good["row_id"], "column": "Foreman", "editor": marks.new("approved editor"),
-        "approver": marks.new("approver"), "value": marks.new("approved value"), "recorded_by": marks.new("recorder"),
+        "id": marks.mark("approval's id"), "effective_at": "2026-03-02T09:00:00Z", "source": "billing",
+        "row_id": good["row_id"], "column": "Foreman", "editor": marks.mark("approved editor"),
+        "approver": marks.mark("approver"), "value": marks.mark("approved value"), "recorded_by": marks.mark("recorder"),
     });
     door.accept("/v1/approvals", &approval).await;
     // Of what is recorded already, so that it is judged again.
     redline.wait_quiet(REST).await;
     let again = json!({
-        "id": marks.new("later approval's id"), "effective_at": "2026-03-02T09:00:00Z", "source": "billing",
-        "row_id": good["row_id"], "column": "Foreman", "editor": marks.new("later approved editor"),
-        "approver": marks.new("later approver"), "value": marks.new("later approved value"),
+        "id": marks.mark("later approval's id"), "effective_at": "2026-03-02T09:00:00Z", "source": "billing",
+        "row_id": good["row_id"], "column": "Foreman", "editor": marks.mark("later approved editor"),
+        "approver": marks.mark("later approver"), "value": marks.mark("later approved value"),
     });
     door.accept("/v1/approvals", &again).await;
 
     // What is refused.
     let json = "application/json";
     for body in [
-        format!("{{\"source\": \"{}\", broken", marks.new("broken JSON")),
-        json!([{ "source": marks.new("source of a bad row"), "row_id": 7 }]).to_string(),
-        json!({ marks.new("unknown field"): marks.new("unknown field's value") }).to_string(),
-        format!("{{\"version\":\"{}\"}}", marks.new("version")),
+        format!("{{\"source\": \"{}\", broken", marks.mark("broken JSON")),
+        json!([{ "source": marks.mark("source of a bad row"), "row_id": 7 }]).to_string(),
+        json!({ marks.mark("unknown field"): marks.mark("unknown field's value") }).to_string(),
+        format!("{{\"version\":\"{}\"}}", marks.mark("version")),
     ] {
         for path in ["/v1/rows", "/v1/orders", "/v1/approvals"] {
             assert!(door.post(path, json, body.clone()).await.status >= 400);
         }
     }
-    let lines = format!("{{\"a\":1}}\n{}\n", marks.new("broken line"));
+    let lines = format!("{{\"a\":1}}\n{}\n", marks.mark("broken line"));
     assert_eq!(
         door.post("/v1/rows", "application/x-ndjson", lines).await.status,
         422
@@ -123,7 +123,7 @@ async fn over_http(redline: &Installation, door: &Door, marks: &mut Marks) {
         "baggage",
         "traceparent",
     ]
-    .map(|name| (name.to_owned(), marks.new(name)))
+    .map(|name| (name.to_owned(), marks.mark(name)))
     .into();
     let own: Vec<(&str, &str)> = own
         .iter()
@@ -133,59 +133,59 @@ async fn over_http(redline: &Installation, door: &Door, marks: &mut Marks) {
     let _ = door
         .post_with(
             "/v1/rows",
-            &format!("text/{}", marks.new("media type")),
+            &format!("text/{}", marks.mark("media type")),
             &own,
             "{}",
         )
         .await;
     for path in [
-        format!("/v1/flags?source=billing&entity_id={}", marks.new("filter")),
-        format!("/v1/flags?after={}", marks.new("cursor")),
-        format!("/v1/flags?{}=1", marks.new("unknown parameter")),
-        format!("/v1/changes?from={}", marks.new("time")),
-        format!("/v1/flags/{}", marks.new("flag id")),
-        format!("/v1/entities/row/billing/{}/history", marks.new("asked row")),
-        format!("/{}", marks.new("path")),
+        format!("/v1/flags?source=billing&entity_id={}", marks.mark("filter")),
+        format!("/v1/flags?after={}", marks.mark("cursor")),
+        format!("/v1/flags?{}=1", marks.mark("unknown parameter")),
+        format!("/v1/changes?from={}", marks.mark("time")),
+        format!("/v1/flags/{}", marks.mark("flag id")),
+        format!("/v1/entities/row/billing/{}/history", marks.mark("asked row")),
+        format!("/{}", marks.mark("path")),
     ] {
         let _ = door.get(&path).await;
-        let _ = door.get_with(&path, Some(&marks.new("wrong API key"))).await;
-        let key = format!("rk_{}_{}", marks.new("key's id"), marks.new("key's secret"));
+        let _ = door.get_with(&path, Some(&marks.mark("wrong API key"))).await;
+        let key = format!("rk_{}_{}", marks.mark("key's id"), marks.mark("key's secret"));
         let _ = door.get_with(&path, Some(&key)).await;
     }
 }
 
 async fn over_kafka(redline: &Installation, marks: &mut Marks) {
     let schema_id = redline.schema_id(redline_schemas::EventKind::Row).await;
-    let mut accepted = billing(&marks.new("row id over Kafka"), 1, 3);
-    accepted["modified_by"] = marks.new("editor over Kafka").into();
+    let mut accepted = billing(&marks.mark("row id over Kafka"), 1, 3);
+    accepted["modified_by"] = marks.mark("editor over Kafka").into();
     let mut accepted = redline.raw(&row(&accepted), schema_id);
     let headers = |marks: &mut Marks| {
         vec![
-            ("any".to_owned(), marks.new("header over Kafka").into_bytes()),
+            ("any".to_owned(), marks.mark("header over Kafka").into_bytes()),
             (
                 "traceparent".to_owned(),
-                marks.new("malformed trace").into_bytes(),
+                marks.mark("malformed trace").into_bytes(),
             ),
         ]
     };
     accepted.headers = headers(marks);
     let other_key = Raw {
-        key: Some(marks.new("other key").into_bytes()),
+        key: Some(marks.mark("other key").into_bytes()),
         ..accepted.clone()
     };
     let framed = |text: String| [&[0], &schema_id.to_be_bytes()[..], text.as_bytes()].concat();
     let of_bytes = |marks: &mut Marks, value: Vec<u8>| Raw {
         topic: redline.topics.rows.clone(),
         partition: Some(0),
-        key: Some(marks.new("bad record's key").into_bytes()),
+        key: Some(marks.mark("bad record's key").into_bytes()),
         value: Some(value),
         headers: headers(marks),
     };
-    let bytes = marks.new("bad record's bytes").into_bytes();
+    let bytes = marks.mark("bad record's bytes").into_bytes();
     let no_frame = of_bytes(marks, bytes);
-    let datum = framed(marks.new("bad record's datum"));
+    let datum = framed(marks.mark("bad record's datum"));
     let no_row = of_bytes(marks, datum);
-    let mut unknown = framed(marks.new("datum of an unknown schema"));
+    let mut unknown = framed(marks.mark("datum of an unknown schema"));
     unknown[1..5].copy_from_slice(&987_654_u32.to_be_bytes());
     let unknown = of_bytes(marks, unknown);
     redline
@@ -205,16 +205,16 @@ async fn commands(redline: &Installation, marks: &mut Marks, variables: &[(&str,
         "rows.ndjson",
         format!(
             "{}\n{{\"row_id\":\"{}\"\n",
-            billing(&marks.new("collected row"), 1, 5),
-            marks.new("broken collected line")
+            billing(&marks.mark("collected row"), 1, 5),
+            marks.mark("broken collected line")
         ),
     );
     let table = file(
         "prices.csv",
         format!(
             "key,valid_from,price\n{},2026-01-01,1.5\n{},never,2\n",
-            marks.new("reference key"),
-            marks.new("bad reference key")
+            marks.mark("reference key"),
+            marks.mark("bad reference key")
         ),
     );
     let mut logs = String::new();
@@ -238,7 +238,7 @@ async fn without_services(redline: &Installation, marks: &mut Marks, filter: &[(
         ("SCHEMA_REGISTRY_URL", "http", "waiting for the schema registry"),
         ("DATABASE_URL", "postgres", "waiting for Postgres"),
     ] {
-        let password = marks.new(&format!("password of a {name} that is away"));
+        let password = marks.mark(&format!("password of a {name} that is away"));
         let address = format!("{scheme}://redline:{password}@127.0.0.1:9/x");
         let mut variables = filter.to_vec();
         variables.push((name, &address));
@@ -247,7 +247,7 @@ async fn without_services(redline: &Installation, marks: &mut Marks, filter: &[(
         said += &worker.log();
         worker.kill9();
     }
-    let password = marks.new("password in a command's address");
+    let password = marks.mark("password in a command's address");
     let address = format!("postgres://redline:{password}@127.0.0.1:9/x");
     let ended = redline
         .run_with(&["key", "list"], &[("DATABASE_URL", &address)])
@@ -263,21 +263,25 @@ async fn nothing_is_told(filter: Option<&str>) {
     let redline = Plan::new("silence")
         .settings(&format!(
             "[kafka.client]\n\"sasl.username\" = \"{}\"\n\"sasl.password\" = \"{}\"",
-            marks.new("Kafka's user"),
-            marks.new("Kafka's password")
+            marks.mark("Kafka's user"),
+            marks.mark("Kafka's password")
         ))
         .make()
         .await;
     let endpoint = receiver.endpoint();
-    let database = with_password(&redline.database_url, "postgres", &marks.new("database password"));
+    let database = with_password(
+        &redline.database_url,
+        "postgres",
+        &marks.mark("database password"),
+    );
     let registry = with_password(
         &redline.services.registry,
         "redline",
-        &marks.new("registry password"),
+        &marks.mark("registry password"),
     );
     // Redis has no password here and refuses this one, of which it tells.
-    let redis = with_password(&redline.services.redis, "", &marks.new("Redis password"));
-    let collector = format!("authorization=Bearer {}", marks.new("collector's key"));
+    let redis = with_password(&redline.services.redis, "", &marks.mark("Redis password"));
+    let collector = format!("authorization=Bearer {}", marks.mark("collector's key"));
     let mut variables = traced(
         &endpoint,
         &[
