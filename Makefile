@@ -42,6 +42,12 @@ check-packaging: ## Dockerfile and docker-compose.yml, as far as that goes witho
 	cargo build -p redline
 	$(PACKAGING)
 
+.PHONY: check-metrics
+check-metrics: ## Rules and alerts against their tests, dashboards against Grafana's types. Needs promtool and npm.
+	promtool check config configs/prometheus/prometheus.yml
+	promtool test rules configs/prometheus/tests/*.yml
+	tests/grafana/check
+
 .PHONY: up
 up: .env ## The whole system in containers; .env has its passwords and ports. Needs Docker with Compose 2.24 or newer.
 	REDLINE_REVISION=$$(git rev-parse --short=12 HEAD 2> /dev/null || echo unknown) docker compose up --build --detach --wait

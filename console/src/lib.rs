@@ -18,14 +18,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use redline_http::pools::Waits;
 use redline_store::sqlx::PgPool;
 
 use self::reader::Reader;
 
 pub use self::settings::ConsoleSettings;
 
-/// The paths of the read API. The pool is one of [`redline_store::read::pool`].
-pub fn router(pool: PgPool, settings: &ConsoleSettings) -> Router {
+/// The paths of the read API. The pool is one of [`redline_store::read::pool`]; waits for it are noted.
+pub fn router(pool: PgPool, waits: Waits, settings: &ConsoleSettings) -> Router {
     Router::new()
         .route("/v1/flags", get(flags::list))
         .route("/v1/flags/{flag_id}", get(flags::one))
@@ -34,5 +35,5 @@ pub fn router(pool: PgPool, settings: &ConsoleSettings) -> Router {
             "/v1/entities/{entity_type}/{source}/{entity_id}/history",
             get(history::list),
         )
-        .with_state(Arc::new(Reader::new(pool, settings)))
+        .with_state(Arc::new(Reader::new(pool, waits, settings)))
 }

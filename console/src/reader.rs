@@ -1,9 +1,10 @@
 //! Who reads, and how: a key of the scope `read`, a transaction that sees one state, and an end to waiting.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redline_http::keys::FindKey;
+use redline_http::pools::Waits;
 use redline_http::{Caller, Keys, Kind, Problem};
 use redline_store::keys::{self, StoredKey};
 use redline_store::sqlx::{PgPool, Postgres, Transaction};
@@ -17,6 +18,7 @@ const SCOPE: &str = "read";
 /// What all requests share.
 pub(crate) struct Reader {
     pool: PgPool,
+    waits: Waits,
     keys: Keys,
     patience: Duration,
     /// Bytes of an answer, about.
@@ -56,9 +58,10 @@ impl Access {
 }
 
 impl Reader {
-    pub(crate) fn new(pool: PgPool, settings: &ConsoleSettings) -> Self {
+    pub(crate) fn new(pool: PgPool, waits: Waits, settings: &ConsoleSettings) -> Self {
         Self {
             pool,
+            waits,
             keys: Keys::default(),
             patience: read::PATIENCE + settings.statement_timeout(),
             bytes: settings.max_answer_bytes,
@@ -72,7 +75,10 @@ impl Reader {
 
     /// A transaction that sees one state of the record.
     pub(crate) async fn transaction(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        Ok(self.pool.begin().await?)
+        let began = Instant::now();
+        let transaction = self.pool.begin().await;
+        self.waits.took(began.elapsed());
+        Ok(transaction?)
     }
 
     /// Waits for what Postgres answers, and no longer than is settled.

@@ -44,6 +44,11 @@ impl EntityCache {
         }
     }
 
+    /// How many entities it holds, and about how many bytes.
+    pub fn size(&self) -> (usize, usize) {
+        (self.entities.len(), self.bytes)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.entities.clear();

@@ -116,6 +116,43 @@ impl Cluster {
         let topic_id = ids
             .remove(topic)
             .ok_or_else(|| ClusterError::NoTopic(topic.to_owned()))?;
+        let (log_start, log_end) = self.bounds(topic, partition).await?;
+        Ok(KafkaPartition {
+            topic: topic.to_owned(),
+            topic_id,
+            partition,
+            log_start,
+            log_end,
+        })
+    }
+
+    /// Every partition of these topics as Kafka has it now.
+    ///
+    /// # Errors
+    /// When Kafka does not answer or lacks one of them.
+    pub async fn describe_all(&self, topics: Vec<String>) -> Result<Vec<KafkaPartition>, ClusterError> {
+        let ids = self.topic_ids(topics.clone()).await?;
+        let mut described = Vec::new();
+        for topic in topics {
+            let topic_id = ids
+                .get(&topic)
+                .ok_or_else(|| ClusterError::NoTopic(topic.clone()))?;
+            for partition in 0..self.partitions(&topic).await? {
+                let (log_start, log_end) = self.bounds(&topic, partition).await?;
+                described.push(KafkaPartition {
+                    topic: topic.clone(),
+                    topic_id: topic_id.clone(),
+                    partition,
+                    log_start,
+                    log_end,
+                });
+            }
+        }
+        Ok(described)
+    }
+
+    /// Where the log of a partition starts and ends.
+    async fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), ClusterError> {
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let bounds = tokio::task::spawn_blocking(move || {
             client
@@ -124,7 +161,7 @@ impl Cluster {
                 .fetch_watermarks(&name, partition, PATIENCE)
         });
         let not_told = |reason: String| ClusterError::NoBounds(topic.to_owned(), partition, reason);
-        let (log_start, log_end) = bounds
+        bounds
             .await
             .map_err(|error| not_told(error.to_string()))?
             .map_err(|error| match error.rdkafka_error_code() {
@@ -132,14 +169,7 @@ impl Cluster {
                     ClusterError::NoPartition(topic.to_owned(), partition)
                 }
                 _ => not_told(error.to_string()),
-            })?;
-        Ok(KafkaPartition {
-            topic: topic.to_owned(),
-            topic_id,
-            partition,
-            log_start,
-            log_end,
-        })
+            })
     }
 
     /// The number of partitions of a topic that exists.

@@ -12,6 +12,18 @@ use crate::batch::{Batch, Body, Decoded, Part, RawRecord, Refusal, Sighting};
 /// The header by which a quarantined record that is published again names its original.
 pub const RETRY_HEADER: &str = "redline-retry-of";
 
+/// The codes of all reasons for which a record is refused.
+pub(crate) const REASONS: [&str; 8] = [
+    "tombstone",
+    "missing_key",
+    "key_mismatch",
+    "unknown_schema_id",
+    "not_framed",
+    "not_decodable",
+    "unknown_field",
+    "invalid_field",
+];
+
 /// What is known of a writer's schema.
 #[derive(Clone)]
 pub enum Known {
@@ -185,7 +197,14 @@ mod tests {
         };
         match decode_record(EventKind::Order, raw, &writers).body {
             Body::Event(_) => "event",
-            Body::Refused(refusal) => refusal.reason,
+            Body::Refused(refusal) => {
+                assert!(
+                    REASONS.contains(&refusal.reason),
+                    "{} is no known reason",
+                    refusal.reason
+                );
+                refusal.reason
+            }
         }
     }
 

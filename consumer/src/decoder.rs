@@ -17,6 +17,7 @@ use crate::batch::{Assigned, Batch, Decoded, Part, RawRecord};
 use crate::cluster::Cluster;
 use crate::decode::{decode, is_retried, schema_id, schema_ids};
 use crate::kafka::{Command, InFlight};
+use crate::metrics::{Metrics, Stage};
 use crate::patience::Patience;
 use crate::traces::{BatchTraces, step};
 use crate::writers::{SchemaId, Unknown, WriterSchemas};
@@ -30,6 +31,7 @@ pub(crate) struct Decoder<R> {
     cluster: Cluster,
     commands: mpsc::Sender<Command>,
     in_flight: Arc<InFlight>,
+    metrics: Metrics,
     patience: Patience,
     /// The consumer group.
     group: String,
@@ -44,6 +46,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
         cluster: Cluster,
         commands: mpsc::Sender<Command>,
         in_flight: Arc<InFlight>,
+        metrics: Metrics,
         group: String,
     ) -> Self {
         Self {
@@ -51,6 +54,7 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             cluster,
             commands,
             in_flight,
+            metrics,
             patience: Patience::default(),
             group,
             held: HashMap::new(),
@@ -72,10 +76,12 @@ impl<R: SchemaRegistry + Send + Sync + 'static> Decoder<R> {
             let traces = BatchTraces::begin(&batch, &self.group);
             let step = traces.span().in_scope(|| step("decode"));
             // Decoding is computation: it must not hold up the tasks beside it.
+            let stage = self.metrics.stage(Stage::Decode);
             let decoding = tokio::task::spawn_blocking(move || decode(batch, &known)).instrument(step);
             let Ok(batch) = decoding.await else {
                 return;
             };
+            drop(stage);
             let kept: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
             self.in_flight
                 .ended(position_ids.into_iter().filter(|id| !kept.contains(id)));

@@ -5,8 +5,10 @@ mod memory;
 
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redline_schemas::ContentHash;
+use redline_telemetry::metrics::{Error, Meter};
 use tokio::time::Instant;
 
 pub use self::memory::MemoryMarks;
@@ -35,6 +37,16 @@ pub struct RedisMarks {
     prefix: String,
     lifetime_seconds: u64,
     resting_until: Option<Instant>,
+    failures: Option<IntCounter>,
+}
+
+/// The counter of its failures.
+pub(crate) fn failures(meter: &Meter) -> Result<IntCounter, Error> {
+    meter.of("work").counter(
+        "redline_redis_failures_total",
+        "Times that Redis did not answer in time or answered with an error; it is left alone for two seconds then, \
+         and batches go on without it.",
+    )
 }
 
 impl RedisMarks {
@@ -46,7 +58,17 @@ impl RedisMarks {
             prefix: prefix.to_owned(),
             lifetime_seconds: lifetime.as_secs().max(1),
             resting_until: None,
+            failures: None,
         }
+    }
+
+    /// Counts its failures.
+    ///
+    /// # Errors
+    /// When the name is that of another metric.
+    pub fn counted(mut self, meter: &Meter) -> Result<Self, Error> {
+        self.failures = Some(failures(meter)?);
+        Ok(self)
     }
 
     fn key(&self, hash: &ContentHash) -> Vec<u8> {
@@ -78,6 +100,9 @@ impl RedisMarks {
             reason,
             "Redis is left alone for a moment; the batch goes on without it"
         );
+        if let Some(failures) = &self.failures {
+            failures.inc();
+        }
         self.connection = None;
         self.resting_until = Some(Instant::now() + REST);
     }

@@ -21,7 +21,7 @@ use tracing::{Instrument as _, Span};
 use crate::bounded::bounded;
 use crate::detect::{Detection, revise};
 use crate::facts::Facts;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Recorded};
 use crate::recall::recall;
 use crate::recorder::{Destinations, RecordError, flag_messages};
 use crate::traces::deriving;
@@ -30,8 +30,6 @@ use crate::traces::deriving;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Pause after Postgres was in trouble.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
-/// Between two counts of all marks.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Entities in one transaction.
 const AT_ONCE: i64 = 64;
 
@@ -46,8 +44,6 @@ pub(crate) struct Deriver {
     facts: Facts,
     /// Whether another writer came first: then entities are locked before they are read.
     was_disturbed: bool,
-    /// When marks were counted for the metrics.
-    counted: Option<Instant>,
 }
 
 impl Deriver {
@@ -68,7 +64,6 @@ impl Deriver {
             connection: None,
             facts: Facts::default(),
             was_disturbed: false,
-            counted: None,
         }
     }
 
@@ -109,13 +104,6 @@ impl Deriver {
             Some(connection) => connection,
             None => recording_connection(&self.database_url, "derive", self.timeouts).await?,
         };
-        if self
-            .counted
-            .is_none_or(|counted| counted.elapsed() >= COUNT_EVERY)
-        {
-            self.metrics.see(dirty::count(&mut connection).await?);
-            self.counted = Some(Instant::now());
-        }
         let (entities, state_keys) = dirty::any(&mut connection).await?;
         // What others have taken is not waited for in haste.
         let some = entities && self.entities(&mut connection).await?
@@ -146,6 +134,7 @@ impl Deriver {
         mut transaction: Transaction<'_, Postgres>,
         marked: Vec<(i64, EntityKey)>,
     ) -> Result<(), RecordError> {
+        let began = Instant::now();
         self.facts.refresh(&mut transaction).await?;
         let numbers: Vec<i64> = marked.iter().map(|(entity, _)| *entity).collect();
         if self.was_disturbed {
@@ -165,7 +154,9 @@ impl Deriver {
         record_derived(&mut transaction, &updates, &messages).await?;
         dirty::clean_entities(&mut transaction, &numbers).await?;
         transaction.commit().await.map_err(StoreError::from)?;
-        self.metrics.derived(numbers.len());
+        self.metrics.derived(numbers.len(), began.elapsed());
+        let flags = updates.iter().flat_map(|update| &update.flags);
+        self.metrics.recorded(&Recorded::of_flags(flags));
         Ok(())
     }
 
@@ -188,6 +179,7 @@ impl Deriver {
         mut transaction: Transaction<'_, Postgres>,
         state_key: &str,
     ) -> Result<(), RecordError> {
+        let began = Instant::now();
         let contributed = contributions::load(&mut transaction, state_key).await?;
         let recorded = flags::load_of_state(&mut transaction, state_key).await?;
         let revisions = revisions(contributed, recorded);
@@ -198,6 +190,9 @@ impl Deriver {
         record_state(&mut transaction, state_key, &revisions, &messages).await?;
         dirty::clean_state_key(&mut transaction, state_key).await?;
         transaction.commit().await.map_err(StoreError::from)?;
+        self.metrics.derived_key(began.elapsed());
+        let flags = revisions.iter().map(|(_, flag)| flag);
+        self.metrics.recorded(&Recorded::of_flags(flags));
         Ok(())
     }
 }

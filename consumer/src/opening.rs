@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use redline_telemetry::health::Part;
 use tokio::sync::mpsc as channels;
 
 use crate::cluster::Cluster;
@@ -54,13 +55,15 @@ pub(crate) struct Member {
 }
 
 /// Looks at Kafka from outside of the consumer now and then: tells the Kafka side the topics' ids, and when Kafka has
-/// not counted this worker among the group's members for a minute. Kafka that is away has nothing to tell.
+/// not counted this worker among the group's members for a minute. Kafka that is away has nothing to tell. Says
+/// whether this worker is ready.
 pub(crate) async fn watch_kafka(
     topics: Vec<String>,
     member: Member,
     pause: Duration,
     cluster: Cluster,
     commands: mpsc::Sender<Command>,
+    health: Part,
 ) {
     const PATIENCE: Duration = Duration::from_secs(60);
     let mut absent_since: Option<tokio::time::Instant> = None;
@@ -71,7 +74,9 @@ pub(crate) async fn watch_kafka(
         {
             return;
         }
-        absent_since = match cluster.is_member(&member.group, &member.client_id).await {
+        let is_member = cluster.is_member(&member.group, &member.client_id).await;
+        health.set(is_member == Some(true));
+        absent_since = match is_member {
             Some(false) => absent_since.or_else(|| Some(tokio::time::Instant::now())),
             Some(true) => None,
             None => absent_since,

@@ -18,6 +18,7 @@ use redline_store::sqlx::PgConnection;
 use redline_store::{Class, StoreError, Timeouts, recording_connection};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{RelayMetrics, Turned};
 use crate::recorder::{ORIGINAL_PREFIX, REASON_HEADER};
 use crate::settings::RelaySettings;
 use crate::traces::Sends;
@@ -67,6 +68,7 @@ pub async fn run(
     database_url: &str,
     turns: Turns,
     settings: &RelaySettings,
+    metrics: RelayMetrics,
     stop: CancellationToken,
 ) -> Result<(), RelayError> {
     /// Longest pause after failures in a row.
@@ -76,17 +78,18 @@ pub async fn run(
         database_url,
         settings,
         turns,
+        metrics,
         lead: None,
         refused: HashSet::new(),
     };
     let mut failure_pause = idle_pause;
     while !stop.is_cancelled() {
         let pause = match relay.turn().await {
-            Ok(0) => idle_pause,
-            Ok(_) => {
+            Ok(Turned::Published) => {
                 failure_pause = idle_pause;
                 continue;
             }
+            Ok(_) => idle_pause,
             Err(error) if error.stops() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the relay tries again");
@@ -107,6 +110,7 @@ struct Relay<'s> {
     database_url: &'s str,
     settings: &'s RelaySettings,
     turns: Turns,
+    metrics: RelayMetrics,
     lead: Option<Lead>,
     /// Messages that Kafka refused and that go without their values the next time.
     refused: HashSet<i64>,
@@ -119,8 +123,22 @@ struct Lead {
 }
 
 impl Relay<'_> {
-    /// Publishes the oldest messages, unless another relay leads; answers how many.
-    async fn turn(&mut self) -> Result<usize, RelayError> {
+    /// A turn, measured.
+    async fn turn(&mut self) -> Result<Turned, RelayError> {
+        let began = Instant::now();
+        let turned = self.connected_turn().await;
+        match &turned {
+            Ok(turned) => self.metrics.turned(*turned, began.elapsed()),
+            Err(error) => {
+                let by_store = matches!(error, RelayError::Store(_));
+                self.metrics.failed(by_store, began.elapsed());
+            }
+        }
+        turned
+    }
+
+    /// Publishes the oldest messages, unless another relay leads.
+    async fn connected_turn(&mut self) -> Result<Turned, RelayError> {
         // Put back unless Postgres failed: then the lead may be lost with it.
         let mut lead = match self.lead.take() {
             Some(lead) => lead,
@@ -136,11 +154,11 @@ impl Relay<'_> {
         turned
     }
 
-    async fn turn_with(&mut self, lead: &mut Lead) -> Result<usize, RelayError> {
+    async fn turn_with(&mut self, lead: &mut Lead) -> Result<Turned, RelayError> {
         let connection = &mut lead.connection;
         if !lead.leads {
             if !outbox::lead(connection).await? {
-                return Ok(0);
+                return Ok(Turned::StandingBy);
             }
             lead.leads = true;
             // Only a client that begins from now on has fenced off whoever led before.
@@ -149,7 +167,7 @@ impl Relay<'_> {
         let (messages, bytes) = (self.settings.batch_messages, self.settings.batch_bytes);
         let mut waiting = outbox::take(connection, messages.into(), bytes.into()).await?;
         if waiting.is_empty() {
-            return Ok(0);
+            return Ok(Turned::Idle);
         }
         let sends = Sends::begin(&mut waiting);
         let turn = self.turns.begin().await.map_err(RelayError::Turn)?;
@@ -161,7 +179,7 @@ impl Relay<'_> {
                 // A transaction in which a record was refused can only be withdrawn.
                 self.refused.extend(refused);
                 self.turns.reset();
-                return Ok(0);
+                return Ok(Turned::Refused);
             }
         };
         outbox::still_leads(connection).await?;
@@ -169,7 +187,22 @@ impl Relay<'_> {
         sends.end(&published);
         outbox::delete(connection, &published).await?;
         self.refused.retain(|refused| !published.contains(refused));
-        Ok(published.len())
+        self.count(&waiting, &published);
+        Ok(Turned::Published)
+    }
+}
+
+impl Relay<'_> {
+    /// Counts what was published, by topic.
+    fn count(&self, waiting: &[Waiting], published: &[i64]) {
+        let published: HashSet<i64> = published.iter().copied().collect();
+        let mut counts: HashMap<&str, u64> = HashMap::new();
+        for one in waiting.iter().filter(|one| published.contains(&one.outbox_id)) {
+            *counts.entry(one.message.topic.as_str()).or_insert(0) += 1;
+        }
+        for (topic, count) in counts {
+            self.metrics.published(topic, count);
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct WorkSettings {
     pub mark_hours: u64,
     /// Prefix of the marks in Redis. Default `redline:mark:`.
     pub mark_prefix: String,
-    /// Where `GET /metrics` is answered. Default nowhere.
+    /// Where `GET /metrics`, `/healthz` and `/readyz` are answered. Default nowhere.
     pub metrics_listen: Option<SocketAddr>,
 }
 
@@ -132,6 +132,8 @@ pub struct RelaySettings {
     /// Milliseconds within which Kafka must acknowledge; the turn's transaction is ended a little later.
     /// Default 10000.
     pub message_timeout_milliseconds: u64,
+    /// Where `GET /metrics`, `/healthz` and `/readyz` are answered. Default nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for RelaySettings {
@@ -141,6 +143,7 @@ impl Default for RelaySettings {
             batch_bytes: 8 * 1024 * 1024,
             poll_milliseconds: 100,
             message_timeout_milliseconds: 10_000,
+            metrics_listen: None,
         }
     }
 }

@@ -17,6 +17,8 @@ use redline_schemas::registry::{RegistryError, SchemaRegistry};
 use redline_schemas::topics::{Topics, subject};
 use redline_store::sqlx::PgConnection;
 use redline_store::{Class, StoreError, Timeouts, recording_connection};
+use redline_telemetry::health::Health;
+use redline_telemetry::metrics::Meter;
 use tokio::sync::mpsc as channels;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -59,9 +61,9 @@ pub enum WorkError {
     /// Recording ended.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The metrics have a worker already.
+    /// A name of a metric is taken.
     #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(#[from] redline_telemetry::metrics::Error),
     /// A task ended without saying why.
     #[error("a part of the worker ended unexpectedly: {0}")]
     Ended(String),
@@ -82,7 +84,9 @@ pub struct Worker<R, M> {
     /// The section `[work]`.
     pub settings: WorkSettings,
     /// Where its metrics go.
-    pub metrics: prometheus::Registry,
+    pub meter: Meter,
+    /// Where it says how it is.
+    pub health: Health,
 }
 
 impl<R, M> Worker<R, M>
@@ -96,10 +100,16 @@ where
     /// What somebody has to mend. Services that are away are waited for.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkError> {
         self.settings.check().map_err(WorkError::Setting)?;
+        let member_of_group = self.health.part("work.kafka");
         let Some(flag_schema_id) = self.prepare(&stop).await? else {
             return Ok(());
         };
-        let metrics = Metrics::new(&self.metrics)?;
+        let metrics = Metrics::new(
+            &self.meter,
+            &self.settings.group,
+            &self.topics,
+            self.settings.cache_bytes,
+        )?;
         let cluster = Cluster::new(&self.kafka)?;
 
         let (commands, commands_in) = mpsc::channel::<Command>();
@@ -120,8 +130,7 @@ where
         let mut config = self.kafka.client_config();
         config.set("client.id", &member.client_id);
         let poller = Poller::new(
-            config,
-            Callbacks::new(&self.kafka),
+            (config, Callbacks::new(&self.kafka)),
             &topics,
             self.settings.clone(),
             Channels {
@@ -130,6 +139,7 @@ where
                 batches: raw,
             },
             Arc::clone(&in_flight),
+            metrics.clone(),
             stop.clone(),
         )?;
         let destinations = Destinations {
@@ -141,7 +151,7 @@ where
             self.database_url.clone(),
             self.settings.timeouts(),
             destinations.clone(),
-            metrics,
+            metrics.clone(),
             stop.clone(),
         );
         let recorder = Recorder::new(
@@ -155,6 +165,7 @@ where
                 in_flight: Arc::clone(&in_flight),
                 stop: stop.clone(),
             },
+            metrics.clone(),
         );
 
         let recording = tokio::spawn(recorder.run(decoded_in, errands_in));
@@ -170,9 +181,10 @@ where
             recheck,
             cluster.clone(),
             commands.clone(),
+            member_of_group,
         ));
         let writers = WriterSchemas::new(self.registry);
-        let decoder = Decoder::new(writers, cluster, commands, in_flight, group);
+        let decoder = Decoder::new(writers, cluster, commands, in_flight, metrics, group);
         let decoding = tokio::spawn(decoder.run(raw_in, decoded));
         let deriving = tokio::spawn(deriver.run());
         // When recording or deriving ends by itself, nothing else goes on.

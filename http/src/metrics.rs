@@ -1,34 +1,59 @@
-//! Metrics as Prometheus reads them.
+//! Metrics as Prometheus reads them, and health, for roles that answer nothing else.
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus::{Encoder as _, Registry, TextEncoder};
+use redline_telemetry::health::Health;
+use redline_telemetry::metrics::Meter;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Everything in a registry, in Prometheus's text form.
-pub fn text(registry: &Registry) -> Response {
-    let mut text = Vec::new();
-    let encoder = TextEncoder::new();
-    if let Err(error) = encoder.encode(&registry.gather(), &mut text) {
-        tracing::error!("metrics cannot be written: {error}");
-    }
-    ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response()
+/// Everything that a meter has made, in Prometheus's text form.
+pub fn text(meter: &Meter) -> Response {
+    let (media_type, text) = meter.text();
+    ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
-/// Answers `GET /metrics` until told to stop, for roles that answer nothing else.
+/// Answers `GET /metrics`, `/healthz` and `/readyz` until told to stop.
 ///
 /// # Errors
 /// What the system says of the listener.
 pub async fn serve(
     listener: TcpListener,
-    registry: Registry,
+    meter: Meter,
+    health: Health,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let router = Router::new().route("/metrics", get(move || async move { text(&registry) }));
-    axum::serve(listener, router)
+    axum::serve(listener, router(meter, health))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
+}
+
+fn router(meter: Meter, health: Health) -> Router {
+    Router::new()
+        .route("/metrics", get(move || async move { text(&meter) }))
+        .route(
+            "/healthz",
+            get(async || json(StatusCode::OK, r#"{"status":"alive"}"#)),
+        )
+        .route("/readyz", get(move || async move { ready(&health) }))
+}
+
+fn ready(health: &Health) -> Response {
+    let not_ready = health.not_ready();
+    if not_ready.is_empty() {
+        return json(StatusCode::OK, r#"{"status":"ready"}"#);
+    }
+    let body = serde_json::json!({"status": "not ready", "not_ready": not_ready});
+    json(StatusCode::SERVICE_UNAVAILABLE, &body.to_string())
+}
+
+fn json(status: StatusCode, text: &str) -> Response {
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        text.to_owned(),
+    )
+        .into_response()
 }

@@ -23,6 +23,7 @@ pub mod record;
 pub mod recorded_rules;
 pub mod reference;
 pub mod rules;
+pub mod survey;
 pub mod types;
 
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Telemetry: what a running Redline says about itself. Logs, and traces over OTLP.
+//! Telemetry: what a running Redline says about itself. Logs, traces over OTLP, metrics and health.
 //!
 //! A process starts it once, before anything else, and ends it last:
 //!
@@ -17,8 +17,10 @@
 
 pub mod context;
 mod exporter;
+pub mod health;
 mod lines;
 pub mod logs;
+pub mod metrics;
 mod sampling;
 pub mod traces;
 

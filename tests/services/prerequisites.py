@@ -79,6 +79,9 @@ def look(wanted=None):
         missing.append(Missing(f"Java {OLDEST_JAVA} or newer, with its compiler", "openjdk-17-jdk-headless"))
     if shutil.which("mvn") is None:
         missing.append(Missing("Maven (mvn)", "maven"))
+    # Dashboards and rules are tried on it; each such test starts one of its own.
+    if shutil.which("prometheus") is None or shutil.which("promtool") is None:
+        missing.append(Missing("Prometheus (prometheus and promtool)", "prometheus"))
     if "postgres" in wanted:
         found.postgres = find_postgres()
         if found.postgres is None:

@@ -2,8 +2,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
+mod alerts;
+mod dashboards;
+mod health;
 mod jaeger;
+mod lag;
 mod logs;
+mod queries;
 mod receiver;
 mod sampling;
 mod silence;

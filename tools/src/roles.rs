@@ -9,6 +9,7 @@ use redline_schemas::registry::SchemaRegistry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::instruments::Instruments;
 use crate::commands::{ingest, relay, work};
 use crate::settings::Settings;
 
@@ -21,12 +22,13 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Starts them all. They share one registry of metrics, which the door shows.
+    /// Starts them all. They share one meter, which the door shows.
     ///
     /// # Errors
     /// When the door's address is taken, or a setting cannot be used.
     pub(crate) async fn start<R, M>(
         settings: &Settings,
+        instruments: &Instruments,
         registry: R,
         marks: M,
         stop: CancellationToken,
@@ -36,17 +38,18 @@ impl Roles {
         M: Marks + Sync + 'static,
     {
         let registry = Arc::new(registry);
-        let metrics = prometheus::Registry::new();
-        let door = ingest::bind(settings, Arc::clone(&registry), metrics.clone()).await?;
+        let door = ingest::bind(settings, Arc::clone(&registry), instruments).await?;
         let address = door.address();
         let mut running = JoinSet::new();
         let told = stop.clone();
         running.spawn(async move { door.serve(told.cancelled()).await.context("ingest ended") });
-        let worker = work::worker(settings, registry, marks, metrics);
+        instruments.survey(settings, &stop)?;
+        let worker = work::worker(settings, registry, marks, instruments);
         let told = stop.clone();
         running.spawn(async move { worker.run(told).await.context("work ended") });
+        let metrics = relay::metrics(settings, instruments)?;
         let (own, told) = (settings.clone(), stop.clone());
-        running.spawn(async move { relay::relay(&own, told).await.context("relay ended") });
+        running.spawn(async move { relay::relay(&own, metrics, told).await.context("relay ended") });
         Ok(Self {
             address,
             running,

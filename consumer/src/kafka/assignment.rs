@@ -1,6 +1,6 @@
 //! Which partitions are assigned and what is known of each; the rebalance callback.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use redline_producer::kafka::Callbacks;
 
 use super::{Request, TopicPartition};
 use crate::batch::{Assigned, Batch, RawRecord};
+use crate::metrics::{Metrics, Partitions};
 
 /// Batches that were handed over and are not settled yet, by partition.
 #[derive(Default)]
@@ -78,24 +79,34 @@ pub(super) struct Shared {
     pub(super) in_flight: Arc<InFlight>,
     pub(super) requests: tokio::sync::mpsc::UnboundedSender<Request>,
     pub(super) drain_patience: Duration,
+    pub(super) metrics: Metrics,
+    /// When Kafka was told how far recording is, and has not answered yet; it answers in order.
+    told: Mutex<VecDeque<Instant>>,
 }
 
 impl Shared {
     pub(super) fn new(
         in_flight: Arc<InFlight>,
         requests: tokio::sync::mpsc::UnboundedSender<Request>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             partitions: Mutex::default(),
             in_flight,
             requests,
             drain_patience: Duration::from_secs(10),
+            metrics,
+            told: Mutex::default(),
         }
     }
 
     /// The same for another client, which has no partitions yet.
     pub(super) fn without_partitions(&self) -> Self {
-        Self::new(Arc::clone(&self.in_flight), self.requests.clone())
+        Self::new(
+            Arc::clone(&self.in_flight),
+            self.requests.clone(),
+            self.metrics.clone(),
+        )
     }
 
     /// Gives up every partition, without waiting for what is in flight.
@@ -123,6 +134,37 @@ impl Shared {
             _ => None,
         });
         reading.collect()
+    }
+
+    /// How many partitions are in which state.
+    pub(super) fn counted(&self) -> Partitions {
+        let mut counted = Partitions::default();
+        for state in self.lock().values() {
+            match state {
+                State::Opening => counted.opening += 1,
+                State::Waiting(_) => counted.waiting += 1,
+                State::Reading { held_until: None, .. } => counted.reading += 1,
+                State::Reading { .. } => counted.held += 1,
+            }
+        }
+        counted
+    }
+
+    fn told(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kafka is told how far recording is.
+    pub(super) fn telling(&self) {
+        self.told().push_back(Instant::now());
+    }
+
+    /// Kafka has answered, or was not told at all.
+    pub(super) fn was_told(&self, failed: bool) {
+        let began = self.told().pop_front();
+        if let Some(began) = began {
+            self.metrics.committed(began.elapsed(), failed);
+        }
     }
 
     pub(super) fn ask(&self, request: Request) {
@@ -200,6 +242,10 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.shared.was_told(result.is_err());
+    }
+
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         // The client reads nothing until a partition is open; see `read_what_is_open`. Rebalances are eager, so
         // every one of them begins and ends with nothing.

@@ -42,6 +42,11 @@ impl Building {
         }
     }
 
+    /// Records and bytes that are in it.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.records, self.bytes)
+    }
+
     pub(super) fn finish(&mut self) -> Batch<RawRecord> {
         let building = std::mem::take(self);
         let mut batch: Batch<RawRecord> = building

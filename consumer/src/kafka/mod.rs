@@ -26,6 +26,7 @@ pub use self::assignment::InFlight;
 use self::assignment::{Context, Shared, State, list_of};
 use self::building::{Building, take};
 use crate::batch::{Assigned, Batch, RawRecord};
+use crate::metrics::Metrics;
 use crate::settings::WorkSettings;
 
 /// A topic and a partition of it.
@@ -128,6 +129,8 @@ pub struct Poller {
     stop: CancellationToken,
     building: Building,
     paused: bool,
+    /// When the states of partitions were shown last.
+    shown: Instant,
     /// Whether partitions were opened or closed since the client was last told.
     to_be_read_changed: bool,
     /// How many partitions are read, as it was said.
@@ -135,22 +138,22 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Subscribes to topics. Must be called within a runtime.
+    /// Subscribes to topics, with a client of these properties and callbacks. Must be called within a runtime.
     ///
     /// # Errors
     /// When a property is wrong.
     pub fn new(
-        config: ClientConfig,
-        callbacks: Callbacks,
+        (config, callbacks): (ClientConfig, Callbacks),
         topics: &[&str],
         settings: WorkSettings,
         channels: Channels,
         in_flight: Arc<InFlight>,
+        metrics: Metrics,
         stop: CancellationToken,
     ) -> Result<Self, KafkaError> {
         let config = consumer_config(config, &settings);
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        let shared = Arc::new(Shared::new(in_flight, channels.requests));
+        let shared = Arc::new(Shared::new(in_flight, channels.requests, metrics));
         let callbacks = Arc::new(callbacks);
         let consumer = join(&config, &topics, &shared, &callbacks)?;
         let building = Building::default();
@@ -167,6 +170,7 @@ impl Poller {
             stop,
             building,
             paused: false,
+            shown: Instant::now(),
             to_be_read_changed: false,
             told_reading: None,
         })
@@ -190,6 +194,17 @@ impl Poller {
         self.end_waits();
         if self.to_be_read_changed {
             self.read_what_is_open();
+        }
+        self.show();
+    }
+
+    /// Shows how its partitions are, at most once a second.
+    fn show(&mut self) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        if self.shown.elapsed() >= PAUSE {
+            self.shown = Instant::now();
+            let metrics = &self.shared.metrics;
+            metrics.see_partitions(self.shared.counted(), self.paused);
         }
     }
 
@@ -242,9 +257,12 @@ impl Poller {
             let Assigned { ledger, .. } = &**assigned;
             let _ = list.add_partition_offset(&ledger.topic, ledger.partition, Offset::Offset(*next));
         }
-        if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, mode)
-        {
+        if list.count() == 0 {
+            return;
+        }
+        self.shared.telling();
+        if let Err(error) = self.consumer.commit(&list, mode) {
+            self.shared.was_told(true);
             tracing::debug!(%error, "Kafka was not told how far recording is");
         }
     }
@@ -318,8 +336,10 @@ impl Poller {
                 }
             }
         };
+        let (records, bytes) = self.building.size();
         let batch = self.building.finish();
         if !batch.is_empty() {
+            self.shared.metrics.read(&batch, records, bytes);
             self.shared.in_flight.began(&batch);
             permit.send(batch);
         }

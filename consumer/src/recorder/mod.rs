@@ -11,7 +11,7 @@ mod recording;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redline_schemas::{ContentHash, EntityKey, EventKind};
 use redline_store::entities::{self, Entity, Probable};
@@ -34,6 +34,7 @@ use crate::deduplicate::Marks;
 use crate::detect::{Detected, Detection, Slot, sightings};
 use crate::facts::Facts;
 use crate::kafka::{Command, InFlight, TopicPartition};
+use crate::metrics::{Metrics, Recorded, Stage};
 use crate::recall::recall;
 use crate::settings::WorkSettings;
 use crate::traces::{BatchTraces, Outcome, asking, step};
@@ -100,6 +101,7 @@ pub struct Recorder<M> {
     destinations: Destinations,
     topics: redline_schemas::topics::Topics,
     links: Links,
+    metrics: Metrics,
     /// Why partitions are stopped, as far as it was said.
     told_stopped: HashMap<TopicPartition, String>,
 }
@@ -113,6 +115,7 @@ impl<M: Marks> Recorder<M> {
         destinations: Destinations,
         topics: redline_schemas::topics::Topics,
         links: Links,
+        metrics: Metrics,
     ) -> Self {
         Self {
             cache: EntityCache::new(settings.cache_bytes),
@@ -127,6 +130,7 @@ impl<M: Marks> Recorder<M> {
             destinations,
             topics,
             links,
+            metrics,
         }
     }
 
@@ -175,11 +179,16 @@ impl<M: Marks> Recorder<M> {
     /// Records a batch, or finds that it is not ours any more.
     async fn settle(&mut self, mut batch: Batch<Decoded>, traces: BatchTraces) -> Result<(), RecordError> {
         let position_ids: Vec<i32> = batch.iter().map(|part| part.assigned.position_id).collect();
+        let began = Instant::now();
         let result = self.record_until_settled(&mut batch, &traces).await;
         let outcome = match &result {
             Ok(outcome) => *outcome,
             Err(_) => Outcome::Discarded,
         };
+        self.metrics
+            .processed(began.elapsed(), outcome == Outcome::Recorded);
+        let (entities, bytes) = self.cache.size();
+        self.metrics.see_cache(entities, bytes);
         traces.end(outcome, &batch);
         self.links.in_flight.ended(position_ids.into_iter());
         result.map(|_| ())
@@ -199,7 +208,7 @@ impl<M: Marks> Recorder<M> {
         let mut pause = Duration::from_millis(50);
         let mut disturbances = 0;
         loop {
-            batch.retain(|part| part.assigned.is_live());
+            self.keep_live(batch);
             if batch.is_empty() {
                 return Ok(Outcome::Discarded);
             }
@@ -207,7 +216,9 @@ impl<M: Marks> Recorder<M> {
                 .attempt_in_time(batch, &hints, traces, disturbances >= UNDISTURBED_AFTER)
                 .await
             {
-                Ok(()) => {
+                Ok(recorded) => {
+                    self.metrics.recorded(&recorded);
+                    self.metrics.delayed(batch);
                     self.recorded(batch).await;
                     return Ok(Outcome::Recorded);
                 }
@@ -215,10 +226,12 @@ impl<M: Marks> Recorder<M> {
                     tracing::warn!("a position has moved since its batch was read; the batch is discarded");
                     self.cache.clear();
                     self.reopen(batch);
+                    self.metrics.discarded("position_moved", records_of(batch));
                     return Ok(Outcome::Discarded);
                 }
                 Err(RecordError::Store(error)) if error.is_disturbance() => {
                     disturbances += 1;
+                    self.metrics.disturbed();
                     self.facts_are_old = true;
                     if disturbances >= MOST_DISTURBANCES {
                         return Err(RecordError::NeverUndisturbed(disturbances));
@@ -229,6 +242,7 @@ impl<M: Marks> Recorder<M> {
                 }
                 Err(RecordError::Store(error)) if error.class() == Class::TryAgain => {
                     tracing::warn!(%error, "recording is tried again");
+                    self.metrics.failed();
                     self.connection = None;
                     self.forget(batch);
                     tokio::select! {
@@ -243,10 +257,23 @@ impl<M: Marks> Recorder<M> {
         }
     }
 
+    /// Keeps what may still be recorded.
+    fn keep_live(&self, batch: &mut Batch<Decoded>) {
+        let before = records_of(batch);
+        batch.retain(|part| part.assigned.is_live());
+        let lost = before - records_of(batch);
+        if lost > 0 {
+            self.metrics.discarded("given_up", lost);
+        }
+    }
+
     /// The contents of the batch that Redis has seen.
     async fn hints(&mut self, batch: &Batch<Decoded>) -> HashSet<ContentHash> {
+        let _stage = self.metrics.stage(Stage::Deduplicate);
         let hashes = hashes(batch);
         let seen = self.marks.seen(&hashes).await;
+        let hits = seen.iter().filter(|seen| **seen).count();
+        self.metrics.looked_up(hits, seen.len() - hits);
         hashes
             .into_iter()
             .zip(seen)
@@ -282,6 +309,7 @@ impl<M: Marks> Recorder<M> {
             .map(|part| (Arc::clone(&part.assigned), part.to))
             .collect();
         let _ = self.links.commands.send(Command::Recorded(recorded));
+        let _stage = self.metrics.stage(Stage::Mark);
         self.marks
             .mark(&hashes(batch))
             .instrument(asking("redis", "mark"))
@@ -295,7 +323,7 @@ impl<M: Marks> Recorder<M> {
         hints: &HashSet<ContentHash>,
         traces: &BatchTraces,
         locked: bool,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Recorded, RecordError> {
         let timeouts = self.settings.timeouts();
         let limit = 4 * (timeouts.statement + timeouts.lock + timeouts.idle_in_transaction);
         let stop = self.links.stop.clone();
@@ -324,7 +352,7 @@ impl<M: Marks> Recorder<M> {
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
         traces: &BatchTraces,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Recorded, RecordError> {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         let keys: BTreeSet<&EntityKey> = sightings(batch).map(|(_, sighting)| &sighting.key).collect();
         // Facts before entities, as everybody does: whoever brings facts holds them alone.
@@ -335,18 +363,20 @@ impl<M: Marks> Recorder<M> {
             facts::hold(&mut transaction).await?;
         }
         entities::lock(&mut transaction, &keys.into_iter().collect::<Vec<_>>()).await?;
-        self.attempt(&mut transaction, batch, hints, traces).await?;
-        Ok(transaction.commit().await.map_err(StoreError::from)?)
+        let recorded = self.attempt(&mut transaction, batch, hints, traces).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        Ok(recorded)
     }
 
-    /// One attempt: load, detect, record.
+    /// One attempt: load, detect, record. Answers what was recorded, for the metrics.
     async fn attempt(
         &mut self,
         connection: &mut PgConnection,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
         traces: &BatchTraces,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Recorded, RecordError> {
+        let load_stage = self.metrics.stage(Stage::Load);
         if self.facts_are_old {
             self.facts.refresh(connection).await?;
             self.facts_are_old = false;
@@ -361,6 +391,8 @@ impl<M: Marks> Recorder<M> {
             .collect();
         let about = sightings(batch).map(|(_, sighting)| &sighting.key);
         let approvals = self.facts.approvals(connection, about).await?;
+        drop(load_stage);
+        let detect_stage = self.metrics.stage(Stage::Detect);
         let is_confirmed = |slot| confirmed.contains(&slot);
         let knowledge = &self.facts.knowledge;
         let detecting = async {
@@ -382,8 +414,12 @@ impl<M: Marks> Recorder<M> {
             outcomes,
             &origins,
         )?;
+        drop(detect_stage);
+        let record_stage = self.metrics.stage(Stage::Record);
         let recorded = record(connection, &recording).instrument(asking("postgresql", "record"));
         let numbers = recorded.await?;
+        drop(record_stage);
+        let recorded = Recorded::of(&recording);
         self.facts_are_old = !recording.facts.is_empty();
         for (key, entity) in untouched {
             self.cache.insert(key, entity);
@@ -399,7 +435,7 @@ impl<M: Marks> Recorder<M> {
                 },
             );
         }
-        Ok(())
+        Ok(recorded)
     }
 
     /// What is known of the batch's entities: remembered, or loaded in one query.
@@ -422,6 +458,7 @@ impl<M: Marks> Recorder<M> {
                 None => drop(absent.insert(key)),
             }
         }
+        self.metrics.remembered(known.len(), absent.len());
         let absent: Vec<&EntityKey> = absent.into_iter().collect();
         known.extend(entities::load(connection, &absent).await?);
         Ok(known)
@@ -454,6 +491,11 @@ async fn confirm(
         .filter(|(_, confirmed)| *confirmed)
         .map(|(slot, _)| slot)
         .collect())
+}
+
+/// The number of a batch's records.
+fn records_of(batch: &Batch<Decoded>) -> usize {
+    batch.iter().map(|part| part.records.len()).sum()
 }
 
 /// The contents of a batch, in order.

@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashlink::LruCache;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::IntCounterVec;
+use redline_telemetry::metrics::{Error, Meter};
 
 pub use self::bucket::{Bucket, Rate, Wait};
 use crate::problem::{Kind, Problem};
@@ -82,19 +83,16 @@ impl Reason {
 }
 
 impl Limits {
-    /// Limits with full buckets, counted in a registry.
+    /// Limits with full buckets, counted.
     ///
     /// # Errors
-    /// When the registry has the limits of another door already.
-    pub fn new(rates: Rates, registry: &Registry) -> prometheus::Result<Self> {
-        let limited = IntCounterVec::new(
-            Opts::new(
-                "redline_ingest_limited_total",
-                "Requests that a limit answered 429 or, with the reason `slowed`, read more slowly, by reason.",
-            ),
+    /// When the name of their metric is that of another one.
+    pub fn new(rates: Rates, meter: &Meter) -> Result<Self, Error> {
+        let limited = meter.counters(
+            "redline_ingest_limited_total",
+            "Requests that a limit answered 429 or, with the reason `slowed`, read more slowly, by reason.",
             &["reason"],
         )?;
-        registry.register(Box::new(limited.clone()))?;
         // A rate of something that never happened is 0, not nothing.
         for reason in Reason::ALL {
             limited.with_label_values(&[reason.word()]);
@@ -208,7 +206,7 @@ mod tests {
             events: rate,
             wrong_keys: rate,
         };
-        Limits::new(rates, &Registry::new()).unwrap()
+        Limits::new(rates, &Meter::new()).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

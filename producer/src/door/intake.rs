@@ -85,7 +85,8 @@ async fn work<O: Outside>(door: &Door<O>, taken: Taken, request: Request) -> Res
     let ended = work.instrument(sending.clone()).await;
     let tally = intake.window.into_tally();
     settled(&sending, tally.accepted, !matches!(ended, Err(Stopped::Kafka(_))));
-    door.metrics.count(taken, &tally);
+    let topic = door.outside.topic(taken.kind());
+    door.metrics.count(taken, topic, &tally);
     answer(tally, ended)
 }
 

@@ -28,6 +28,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use redline_http::limits::Reason;
 use redline_http::{Keys, Limits};
+use redline_telemetry::metrics::{Error, Meter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::health::Health;
@@ -39,6 +40,16 @@ use self::taken::Taken;
 pub use self::outside::Services;
 pub use self::server::{BoundDoor, ServeError, bind};
 pub use self::settings::IngestSettings;
+
+/// Asks for everything that a door counts, for the reference.
+///
+/// # Errors
+/// When a name is that of another metric.
+pub fn describe(meter: &Meter) -> Result<(), Error> {
+    let settings = IngestSettings::default();
+    Metrics::new(meter, |_| String::new(), settings.max_requests.get())?;
+    Limits::new(settings.rates(), &meter.of("ingest")).map(|_| ())
+}
 
 /// What all requests share.
 pub(crate) struct Door<O> {
@@ -52,19 +63,17 @@ pub(crate) struct Door<O> {
 }
 
 impl<O: Outside> Door<O> {
-    fn new(
-        settings: IngestSettings,
-        outside: O,
-        registry: prometheus::Registry,
-    ) -> prometheus::Result<Arc<Self>> {
+    fn new(settings: IngestSettings, outside: O, meter: &Meter) -> Result<Arc<Self>, Error> {
+        let most = settings.max_requests.get().min(Semaphore::MAX_PERMITS);
+        let metrics = Metrics::new(meter, |kind| outside.topic(kind).to_owned(), most)?;
         Ok(Arc::new(Self {
             outside,
-            requests: Semaphore::new(settings.max_requests.get().min(Semaphore::MAX_PERMITS)),
+            requests: Semaphore::new(most),
             keys: Keys::default(),
-            limits: Arc::new(Limits::new(settings.rates(), &registry)?),
+            limits: Arc::new(Limits::new(settings.rates(), &meter.of("ingest"))?),
             settings,
             health: Health::default(),
-            metrics: Metrics::new(registry)?,
+            metrics,
         }))
     }
 

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use redline_schemas::registry::SchemaRegistry;
+use redline_telemetry::metrics::Meter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -38,9 +39,9 @@ pub enum ServeError {
         /// What the system says.
         reason: std::io::Error,
     },
-    /// The metrics have a door already.
+    /// A name of a metric is taken.
     #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(#[from] redline_telemetry::metrics::Error),
     /// The Kafka client can never publish again; a new process can.
     #[error("the Kafka client of the door met a fatal error, start again: {0}")]
     Kafka(String),
@@ -55,7 +56,7 @@ pub struct BoundDoor {
     publisher: Publisher,
 }
 
-/// Takes the address. The registry is where the door's metrics go and what `/metrics` shows; `others` are paths that
+/// Takes the address. The meter is where the door's metrics go and what `/metrics` shows; `others` are paths that
 /// another role answers behind the same address, within the same limits.
 ///
 /// # Errors
@@ -63,7 +64,7 @@ pub struct BoundDoor {
 pub async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     settings: IngestSettings,
     services: Services<R>,
-    registry: prometheus::Registry,
+    meter: &Meter,
     others: Router,
 ) -> Result<BoundDoor, ServeError> {
     let refused = |reason| ServeError::Listen {
@@ -73,7 +74,7 @@ pub async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let publisher = services.publisher.clone();
-    let door = Door::new(settings.clone(), services, registry)?;
+    let door = Door::new(settings.clone(), services, meter)?;
     Ok(BoundDoor {
         listener,
         address,

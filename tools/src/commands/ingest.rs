@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use redline_http::pools;
 use redline_producer::door::{self, BoundDoor, Services};
 use redline_producer::encode::Encoder;
 use redline_producer::publisher::Publisher;
@@ -9,6 +10,7 @@ use redline_schemas::registry::SchemaRegistry;
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::{self, Service};
+use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// What the door cannot work without.
@@ -17,8 +19,8 @@ const SERVICES: [Service; 3] = [Service::Kafka, Service::Registry, Service::Post
 /// Serves until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(settings, &SERVICES).await?;
-    let registry = settings.registry.client()?;
-    let door = bind(settings, registry, prometheus::Registry::new()).await?;
+    let instruments = Instruments::new()?;
+    let door = bind(settings, settings.registry.client()?, &instruments).await?;
     tracing::info!(address = %door.address(), "the door is open");
     door.serve(stop.cancelled()).await?;
     Ok(())
@@ -28,7 +30,7 @@ pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow:
 pub(crate) async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
     settings: &Settings,
     registry: R,
-    metrics: prometheus::Registry,
+    instruments: &Instruments,
 ) -> anyhow::Result<BoundDoor> {
     let services = Services {
         publisher: Publisher::new(&settings.kafka, settings.ingest.acknowledge_timeout())?,
@@ -42,6 +44,9 @@ pub(crate) async fn bind<R: SchemaRegistry + Send + Sync + 'static>(
         console.connections,
         console.statement_timeout(),
     )?;
-    let read_api = redline_console::router(reading, console);
-    Ok(door::bind(settings.ingest.clone(), services, metrics, read_api).await?)
+    let meter = instruments.meter.of("ingest");
+    pools::show(&meter, "ingest", &services.pool)?;
+    let waits = pools::show(&meter, "console", &reading)?;
+    let read_api = redline_console::router(reading, waits, console);
+    Ok(door::bind(settings.ingest.clone(), services, &meter, read_api).await?)
 }

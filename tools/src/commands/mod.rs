@@ -12,6 +12,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 mod feed;
 pub(crate) mod ingest;
+pub(crate) mod instruments;
 pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod position;

@@ -2,20 +2,41 @@
 
 use std::time::Duration;
 
+use redline_consumer::metrics::RelayMetrics;
 use redline_producer::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::{self, Service};
+use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// Relays until told to stop.
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(settings, &[Service::Kafka, Service::Postgres]).await?;
-    relay(settings, stop).await
+    let instruments = Instruments::new()?;
+    let address = settings.relay.metrics_listen;
+    instruments
+        .listen(address, "relay.metrics_listen", settings, &stop)
+        .await?;
+    relay(settings, metrics(settings, &instruments)?, stop).await
+}
+
+/// What it measures.
+pub(crate) fn metrics(settings: &Settings, instruments: &Instruments) -> anyhow::Result<RelayMetrics> {
+    let topics = [settings.topics.flagged.as_str(), &settings.topics.quarantine];
+    Ok(RelayMetrics::new(
+        &instruments.meter,
+        &instruments.health,
+        &topics,
+    )?)
 }
 
 /// The same on services that were looked at.
-pub(crate) async fn relay(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn relay(
+    settings: &Settings,
+    metrics: RelayMetrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let message_timeout = Duration::from_millis(settings.relay.message_timeout_milliseconds);
     // Every round of the relay waits for its acknowledgements, so nothing is gained by waiting for company.
     let kafka = settings.kafka_for_quarantined(&[("linger.ms", "0")]);
@@ -23,6 +44,6 @@ pub(crate) async fn relay(settings: &Settings, stop: CancellationToken) -> anyho
     let transactional_id = format!("{}.relay", settings.topics.flagged);
     let turns = Turns::new(kafka, message_timeout, transactional_id);
     tracing::info!("the relay is at work");
-    redline_consumer::relay::run(settings.database.url(), turns, &settings.relay, stop).await?;
+    redline_consumer::relay::run(settings.database.url(), turns, &settings.relay, metrics, stop).await?;
     Ok(())
 }

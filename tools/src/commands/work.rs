@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::redis_connection;
 use redline_consumer::worker::Worker;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::{self, Service};
+use super::instruments::Instruments;
 use crate::settings::Settings;
 
 /// How long Redis may take to answer at the start.
@@ -18,22 +17,14 @@ const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 /// Works until told to stop.
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(&settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
-    let marks = redis_marks(&settings).await?;
-    let metrics = prometheus::Registry::new();
-    if let Some(address) = settings.work.metrics_listen {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (work.metrics_listen)"))?;
-        let address = listener.local_addr()?;
-        tracing::info!(%address, "GET /metrics is answered");
-        tokio::spawn(redline_http::metrics::serve(
-            listener,
-            metrics.clone(),
-            stop.clone(),
-        ));
-    }
+    let instruments = Instruments::new()?;
+    let address = settings.work.metrics_listen;
+    instruments
+        .listen(address, "work.metrics_listen", &settings, &stop)
+        .await?;
+    let marks = redis_marks(&settings, &instruments).await?;
     let registry = settings.registry.client()?;
-    worker(&settings, registry, marks, metrics).run(stop).await?;
+    worker(&settings, registry, marks, &instruments).run(stop).await?;
     Ok(())
 }
 
@@ -42,7 +33,7 @@ pub(crate) fn worker<R, M>(
     settings: &Settings,
     registry: R,
     marks: M,
-    metrics: prometheus::Registry,
+    instruments: &Instruments,
 ) -> Worker<R, M> {
     Worker {
         kafka: settings.kafka.clone(),
@@ -51,12 +42,16 @@ pub(crate) fn worker<R, M>(
         registry,
         marks,
         settings: settings.work.clone(),
-        metrics,
+        meter: instruments.meter.clone(),
+        health: instruments.health.clone(),
     }
 }
 
-/// Marks in Redis. It decides nothing: whatever is wrong with it is told, and the work begins.
-pub(crate) async fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMarks> {
+/// Marks in Redis, whose failures are counted. It decides nothing: whatever is wrong with it is told, and the work begins.
+pub(crate) async fn redis_marks(
+    settings: &Settings,
+    instruments: &Instruments,
+) -> anyhow::Result<RedisMarks> {
     let lifetime = Duration::from_secs(settings.work.mark_hours.saturating_mul(3_600));
     let redis = settings.redis.client()?;
     if let Err(trouble) = redis_connection::reach(&redis, &settings.work.mark_prefix, REDIS_PATIENCE).await {
@@ -64,5 +59,6 @@ pub(crate) async fn redis_marks(settings: &Settings) -> anyhow::Result<RedisMark
             "{trouble}; this worker goes on without it, and looks up in Postgres what Redis would know"
         );
     }
-    Ok(RedisMarks::new(redis, &settings.work.mark_prefix, lifetime))
+    let marks = RedisMarks::new(redis, &settings.work.mark_prefix, lifetime);
+    Ok(marks.counted(&instruments.meter)?)
 }

@@ -164,7 +164,8 @@ async fn what_is_away_is_named_and_nothing_is_read() {
     let registry = Registry::with_id(1);
     registry.go_away();
     let world = world(Kafka::default(), registry);
-    let registry_away = Door::new(IngestSettings::default(), world, prometheus::Registry::new()).unwrap();
+    let meter = redline_telemetry::metrics::Meter::new();
+    let registry_away = Door::new(IngestSettings::default(), world, &meter).unwrap();
     insta::assert_snapshot!(
         "registry_away",
         seen(&registry_away, request(ROWS, JSON, row("1"))).await
@@ -224,7 +225,11 @@ async fn the_outcomes_are_counted() {
     for line in [
         r#"redline_ingest_events_total{kind="row",outcome="accepted"} 3"#,
         r#"redline_ingest_events_total{kind="row",outcome="refused"} 1"#,
-        r#"redline_ingest_request_duration_seconds_count{route="/v1/rows",status="422"} 1"#,
+        r#"http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="422",http_route="/v1/rows",url_scheme="http"} 1"#,
+        r#"messaging_client_sent_messages_total{messaging_destination_name="redline.rows",messaging_operation_name="send",messaging_system="kafka"} 3"#,
+        r#"http_server_active_requests{http_request_method="POST",url_scheme="http"} 0"#,
+        r#"http_server_active_requests{http_request_method="GET",url_scheme="http"} 1"#,
+        r#"redline_ingest_events_total{kind="approval",outcome="refused"} 0"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

@@ -107,7 +107,7 @@ fn door_with(settings: IngestSettings, kafka: Kafka) -> Arc<Door<World>> {
     Door::new(
         settings,
         world(kafka, Registry::with_id(1)),
-        prometheus::Registry::new(),
+        &redline_telemetry::metrics::Meter::new(),
     )
     .unwrap()
 }

@@ -138,7 +138,8 @@ async fn work(settings: &Settings, events: u64) -> anyhow::Result<()> {
         registry: settings.registry.client()?,
         marks: RedisMarks::new(settings.redis.client()?, &settings.work.mark_prefix, lifetime),
         settings: settings.work.clone(),
-        metrics: prometheus::Registry::new(),
+        meter: redline_telemetry::metrics::Meter::new(),
+        health: redline_telemetry::health::Health::default(),
     };
     let working = tokio::spawn(worker.run(stop.clone()));
     let mut connection = PgConnection::connect(settings.database.url()).await?;

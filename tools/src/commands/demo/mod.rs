@@ -37,6 +37,7 @@ use self::broker::Broker;
 use self::folder::Folder;
 use self::postgres::Postgres;
 use self::sheet::Judged;
+use super::instruments::Instruments;
 use super::{counted, spinner};
 use crate::commands::feed::Feed;
 use crate::roles::Roles;
@@ -178,7 +179,14 @@ impl Installation {
         stop: CancellationToken,
     ) -> anyhow::Result<Ending> {
         let marks = MemoryMarks::new(MOST_MARKS);
-        let roles = Roles::start(&self.settings, CompiledSchemas, marks, stop.clone()).await?;
+        let roles = Roles::start(
+            &self.settings,
+            &Instruments::new()?,
+            CompiledSchemas,
+            marks,
+            stop.clone(),
+        )
+        .await?;
         let address = roles.address;
         bar.suspend(|| self.introduce(folder, address))?;
         let mut roles = pin!(roles.ended());

@@ -24,8 +24,13 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
         "/healthz",
         r#"{"status":"alive"}"#,
     ));
-    let metrics = settings.work.metrics_listen;
-    let metrics = metrics.map(|address| ("work.metrics_listen", address, "/metrics", "redline_"));
+    let metrics = [
+        ("work.metrics_listen", settings.work.metrics_listen),
+        ("relay.metrics_listen", settings.relay.metrics_listen),
+    ];
+    let metrics = metrics
+        .into_iter()
+        .filter_map(|(key, address)| Some((key, address?, "/metrics", "redline_")));
     for (key, address, path, word) in door.into_iter().chain(metrics) {
         let asked = listening(key, address, path, word);
         report.ask(SERVICE, key, "take another port", asked).await?;
