@@ -1,9 +1,9 @@
 //! What all connections have in common: secrets from files, and what is wrong with TLS in words that name the fix.
 //!
-//! A connection fails in one of two ways. Nobody answers: that is waited for. Or somebody answers and will not do before a
-//! person acts: a password is refused, a certificate has expired or is for another name, one side speaks TLS and the other
-//! does not. At the start of a role this ends it with one sentence; while it works it is waited for as well, because what
-//! was rotated on one side may yet be rotated on the other, and the sentence goes to the log.
+//! A connection fails in one of two ways. Nobody answers: that is waited for. Or somebody answers and will not do before
+//! a person acts: a password is refused, a certificate has expired or is for another name, one side speaks TLS and the
+//! other does not. At the start of a role this ends it with one sentence; while it works it is waited for as well,
+//! because what was rotated on one side may yet be rotated on the other, and the sentence goes to the log.
 
 pub mod secret;
 pub mod tls;

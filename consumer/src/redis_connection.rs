@@ -27,8 +27,8 @@ pub enum RedisTrouble {
     Unusable(String),
 }
 
-/// A client; it connects when it is first used. With `rediss://` an authority's certificate, in PEM, is the only one that is
-/// trusted; none is whom the system trusts.
+/// A client; it connects when it is first used. With `rediss://` an authority's certificate, in PEM, is the only one
+/// that is trusted; none is whom the system trusts.
 ///
 /// # Errors
 /// When the address cannot be read, without the address: it may hold a password.

@@ -1,7 +1,7 @@
 """An issuer of tokens, by OAuth's grant of client credentials over https.
 
-Run by the Python of the foreign client: issuer.py FOLDER PORT CLIENT SECRET. It writes its public keys to FOLDER/jwks.json
-before it answers, and one line a token to its log.
+Run by the Python of the foreign client: issuer.py FOLDER PORT CLIENT SECRET. It writes its public keys to
+FOLDER/jwks.json before it answers, and one line a token to its log.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Services that are encrypted and let nobody in without a login, for the tests of connections.
 
-Each server that has a certificate is there three times: with a good one, with one that has expired, and with one for another
-host. The registry is the plain one that `run` started, behind nginx. Users, passwords and addresses are in the one line of
-JSON that `python3 tests/services secure` writes when everything is ready.
+Each server that has a certificate is there three times: with a good one, with one that has expired, and with one for
+another host. The registry is the plain one that `run` started, behind nginx. Users, passwords and addresses are in the
+one line of JSON that `python3 tests/services secure` writes when everything is ready.
 """
 
 import asyncio

@@ -15,8 +15,8 @@ use super::create;
 use super::reach::Unreached;
 use super::settings::KafkaSettings;
 
-/// A client that makes topics. Nothing but its own answers is read from its queues: no errors, no log, and no request for
-/// a token, so that it has the one token with which it was made and is good for commands, not for roles.
+/// A client that makes topics. Nothing but its own answers is read from its queues: no errors, no log, and no request
+/// for a token, so that it has the one token with which it was made and is good for commands, not for roles.
 pub type Admin = AdminClient<Asking>;
 
 /// Makes one. Over OAUTHBEARER it fetches a token, which blocks its thread.

@@ -21,8 +21,8 @@ pub use self::reach::{Unreached, reach};
 pub use self::served::Served;
 pub use self::settings::KafkaSettings;
 
-/// Makes a client; every client of ours is made here (clippy.toml forbids other ways). One whose context fetches no tokens
-/// does not compile: over OAUTHBEARER it would wait for ever, and nobody would see it in tests without.
+/// Makes a client; every client of ours is made here (clippy.toml forbids other ways). One whose context fetches no
+/// tokens does not compile: over OAUTHBEARER it would wait for ever, and nobody would see it in tests without.
 ///
 /// # Errors
 /// When a property is wrong.

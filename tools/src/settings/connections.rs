@@ -1,8 +1,8 @@
 //! The sections of the services that are connected to, and how their secrets come in.
 //!
-//! A secret never has to stand in the settings file: `REDLINE_KAFKA__PASSWORD` gives it, or `password_file` names a file
-//! that holds it. Variables with secrets, and librdkafka's properties, are texts as they stand: a password may be made of
-//! digits.
+//! A secret never has to stand in the settings file: `REDLINE_KAFKA__PASSWORD` gives it, or `password_file` names a
+//! file that holds it. Variables with secrets, and librdkafka's properties, are texts as they stand: a password may be
+//! made of digits.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
