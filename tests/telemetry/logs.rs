@@ -35,7 +35,7 @@ async fn a_line_written_within_a_batch_names_its_trace() {
         .find(|line| {
             line["message"]
                 .as_str()
-                .is_some_and(|text| text.contains("Redis"))
+                .is_some_and(|text| text.contains("the batch goes on without it"))
         })
         .unwrap_or_else(|| panic!("nothing is said of Redis:\n{log}"));
     assert_eq!(within["trace_id"], batch.trace_id.as_str(), "{within}");

@@ -15,6 +15,8 @@ use super::settings::KafkaSettings;
 
 /// Between two looks at what went wrong.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long one broker's trouble is not believed to be that of all.
+const OTHERS: Duration = Duration::from_secs(2);
 /// How long a broker may take to shake hands with us.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
@@ -46,12 +48,17 @@ fn reach_now(settings: &KafkaSettings, patience: Duration) -> Result<(), Unreach
     let client = Served::new(&settings.client_config(), context).map_err(unusable)?;
     let producer = client.producer();
     let whom = format!("Kafka at {}", settings.bootstrap_servers);
+    // What is wrong with one broker need not be wrong with the others.
+    let is_one_of_several = settings.bootstrap_servers.contains(',');
     let began = Instant::now();
     loop {
         if producer.client().fetch_cluster_id(LOOK).is_some() {
             return Ok(());
         }
         let is_over = began.elapsed() >= patience;
+        if is_one_of_several && began.elapsed() < OTHERS {
+            continue;
+        }
         match producer.context().0.noted() {
             Some(Noted::Login(reason)) => {
                 return Err(Unreached::Unusable(refused_login(&whom, reason, settings.keys())));

@@ -15,7 +15,8 @@ use crate::commands::counted;
 use crate::settings::Settings;
 
 const SERVICE: &str = "kafka";
-const LOOK: &str = "look at Kafka, and at kafka.bootstrap_servers and kafka.client";
+const LOOK: &str =
+    "start Kafka, or mend kafka.bootstrap_servers, its login or kafka.client; docs/guides/connections.md";
 
 /// A cluster that answered.
 pub(super) struct Brokers {

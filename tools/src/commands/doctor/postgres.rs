@@ -11,7 +11,7 @@ use crate::commands::counted;
 use crate::settings::Settings;
 
 const SERVICE: &str = "postgres";
-const LOOK: &str = "look at Postgres, and at database.url";
+const LOOK: &str = "start Postgres, or mend database.url or its login; docs/guides/connections.md";
 /// Microseconds that clocks may differ.
 const CLOCKS: u64 = 2_000_000;
 /// Connections that a worker, a relay and a door need, about.

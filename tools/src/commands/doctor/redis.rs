@@ -10,7 +10,8 @@ use super::report::{Outcome, Report};
 use crate::settings::Settings;
 
 const SERVICE: &str = "redis";
-const LOOK: &str = "look at Redis, and at redis.url; workers go on without it, and look up more in Postgres";
+const LOOK: &str = "start Redis, or mend redis.url or its login (docs/guides/connections.md); workers go on without it, and look up more \
+                    in Postgres";
 
 /// What Redis says about itself.
 type About = HashMap<String, String>;

@@ -8,7 +8,7 @@ use super::report::{Outcome, Report, Result as Checked};
 use crate::settings::Settings;
 
 const SERVICE: &str = "registry";
-const LOOK: &str = "look at the registry, and at registry.url";
+const LOOK: &str = "start the registry, or mend registry.url or its login; docs/guides/connections.md";
 
 /// Checks the registry.
 pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::Result<()> {
