@@ -94,7 +94,10 @@ async fn the_guides_http_source_names_bad_lines_by_their_place_in_the_file() {
         (1, "accepted: 10001, refused: 1\n")
     );
     assert!(
-        ended.stderr.starts_with("line 10001: version: "),
+        ended
+            .stderr
+            .lines()
+            .any(|line| line.starts_with("line 10001: version: ")),
         "it says: {}",
         ended.stderr
     );
@@ -110,9 +113,21 @@ async fn the_guides_http_source_comes_back_to_a_door_that_has_too_much_to_do() {
     let redline = Plan::new("examples-busy").make().await;
     // One request at a time, which another client holds open.
     let door = redline
-        .ingest_with(&[("REDLINE_INGEST__MAX_REQUESTS", "1")])
+        .ingest_with(&[
+            ("REDLINE_INGEST__MAX_REQUESTS", "1"),
+            ("REDLINE_INGEST__IDLE_TIMEOUT_SECONDS", "300"),
+        ])
         .await;
     let mut processes = vec![redline.work(), redline.relay()];
+    // From here on it knows topic and schema, and no request ends for want of them.
+    let first = rows::billing("R-1", 1, 10).to_string();
+    until("the door takes rows", REST, async || {
+        match door.post("/v1/rows", "application/json", first.clone()).await {
+            answer if answer.status == 202 => Ok(()),
+            answer => Err(format!("it answers {answer:?}")),
+        }
+    })
+    .await;
     let held = hold_open(&door).await;
     let command = http_source(&redline, &door, &examples::file("rows.ndjson"));
     let source = examples::Running::start(&redline, command);
@@ -124,7 +139,7 @@ async fn the_guides_http_source_comes_back_to_a_door_that_has_too_much_to_do() {
         (0, "accepted: 3, refused: 0\n")
     );
     redline.wait_quiet(REST).await;
-    assert_eq!(checker::check(&redline).await.accepted, 3);
+    assert_eq!(checker::check(&redline).await.accepted, 4);
     processes.push(door.process);
     redline.stop(processes).await;
     redline.remove().await;
