@@ -40,6 +40,9 @@ use crate::writers::WriterSchemas;
 /// Pause before a service that is away is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The part of its health that says whether it is a member of its group.
+pub const MEMBERSHIP: &str = "work.kafka";
+
 /// Why a worker ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
@@ -100,7 +103,7 @@ where
     /// What somebody has to mend. Services that are away are waited for.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkError> {
         self.settings.check().map_err(WorkError::Setting)?;
-        let member_of_group = self.health.part("work.kafka");
+        let member_of_group = self.health.part(MEMBERSHIP);
         let Some(flag_schema_id) = self.prepare(&stop).await? else {
             return Ok(());
         };

@@ -14,11 +14,13 @@ use crate::settings::Settings;
 pub(crate) async fn run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(settings, &[Service::Kafka, Service::Postgres]).await?;
     let instruments = Instruments::new()?;
+    // Before anybody can ask: what has not begun is not ready.
+    let metrics = metrics(settings, &instruments)?;
     let address = settings.relay.metrics_listen;
     instruments
         .listen(address, "relay.metrics_listen", settings, &stop)
         .await?;
-    relay(settings, metrics(settings, &instruments)?, stop).await
+    relay(settings, metrics, stop).await
 }
 
 /// What it measures.

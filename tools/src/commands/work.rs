@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redline_consumer::deduplicate::RedisMarks;
 use redline_consumer::redis_connection;
-use redline_consumer::worker::Worker;
+use redline_consumer::worker::{MEMBERSHIP, Worker};
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::{self, Service};
@@ -18,6 +18,8 @@ const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     connecting::check(&settings, &[Service::Kafka, Service::Registry, Service::Postgres]).await?;
     let instruments = Instruments::new()?;
+    // Known before anybody can ask: what has not begun is not ready.
+    instruments.health.part(MEMBERSHIP);
     let address = settings.work.metrics_listen;
     instruments
         .listen(address, "work.metrics_listen", &settings, &stop)
