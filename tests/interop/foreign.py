@@ -31,7 +31,9 @@ SUBJECTS = {"subject.name.strategy.type": "TOPIC"}
 
 
 def produce(given, registry):
-    return {"produced": kafka_producer.produce(given["rows"], given["topic"], given["kafka"], registry)}
+    properties = given.get("properties")
+    sent = kafka_producer.produce(given["rows"], given["topic"], given["kafka"], registry, properties)
+    return {"produced": sent}
 
 
 def post(given, _):

@@ -184,3 +184,23 @@ async fn the_same_content_over_http_and_from_a_foreign_producer_is_one_event() {
     redline.stop(processes).await;
     redline.remove().await;
 }
+
+#[tokio::test]
+async fn whatever_a_foreign_producer_compresses_with_is_read() {
+    let redline = Plan::new("compressed").partitions(1).make().await;
+    let processes = vec![redline.work()];
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+    for codec in codecs {
+        let rows: Vec<Value> = (0..50)
+            .map(|row| rows::billing(&format!("{codec}-{row}"), 1, 10))
+            .collect();
+        let input =
+            json!({"topic": redline.topics.rows, "rows": rows, "properties": {"compression.type": codec}});
+        assert_eq!(foreign(&redline, "produce", input).await["produced"], 50);
+    }
+    redline.wait_recorded(REST).await;
+    let totals = checker::check(&redline).await;
+    assert_eq!((totals.accepted, totals.quarantined), (250, 0));
+    redline.stop(processes).await;
+    redline.remove().await;
+}

@@ -35,8 +35,11 @@ def main():
     print(f"sent: {sent}")
 
 
-def produce(rows, topic, kafka, registry):
-    """Sends rows; answers how many, when Kafka has acknowledged every one of them."""
+def produce(rows, topic, kafka, registry, properties=None):
+    """Sends rows; answers how many, when Kafka has acknowledged every one of them.
+
+    `properties` are further ones of the client, such as {"compression.type": "zstd"}.
+    """
     serializer = AvroSerializer(
         registry,
         conf={
@@ -47,7 +50,8 @@ def produce(rows, topic, kafka, registry):
             "subject.name.strategy.type": "TOPIC",
         },
     )
-    producer = Producer({"bootstrap.servers": kafka, "enable.idempotence": True, "linger.ms": 50})
+    settings = {"bootstrap.servers": kafka, "enable.idempotence": True, "linger.ms": 50}
+    producer = Producer({**settings, **(properties or {})})
     context = SerializationContext(topic, MessageField.VALUE)
     failures = []
     sent = 0
