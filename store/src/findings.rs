@@ -52,7 +52,8 @@ pub async fn standing_flags_of(
     .await?)
 }
 
-/// How many flags of a source stand, and the sentence of the one that was detected first.
+/// How many flags of a source stand, and the sentence of the one that was detected first; of those that have an impact,
+/// where there are any.
 ///
 /// # Errors
 /// When Postgres cannot be reached.
@@ -61,7 +62,7 @@ pub async fn first_and_count(
     source: &str,
 ) -> Result<(Option<String>, i64), StoreError> {
     let row = sqlx::query(
-        "select count(*) as count, (array_agg(reason order by first_detected_at, flag_id))[1] as reason
+        "select count(*) as count, (array_agg(reason order by impact is null, first_detected_at, flag_id))[1] as reason
          from redline.flags where source = $1 and status = 'standing'",
     )
     .bind(source)
