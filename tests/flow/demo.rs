@@ -106,7 +106,7 @@ async fn everything_that_a_demo_tells_to_look_at_is_there_and_it_stops_when_told
 async fn a_demo_that_was_killed_is_no_hindrance_to_the_next_one() {
     let demo = Demo::default();
     let mut process = demo.start(&[]);
-    process.wait_for_log("The first flag", JUDGED).await;
+    process.wait_for_log("Flagged first", JUDGED).await;
     process.kill9();
     found_everything(&demo.run(&["--once"], &[]).await);
 }

@@ -11,6 +11,7 @@ use redline_store::sqlx::PgPool;
 use redline_store::{StoreError, findings, quiet};
 use serde_json::Value;
 
+use super::told;
 use crate::commands::counted;
 use crate::commands::feed::Feed;
 
@@ -108,12 +109,11 @@ impl<'a> Progress<'a> {
             && let Some(first) = first
         {
             let after = self.began.elapsed().as_secs_f64();
-            self.bar.suspend(|| {
-                writeln!(
-                    std::io::stdout(),
-                    "The first flag, after {after:.1} s:\n  {first}\n"
-                )
-            })?;
+            let told = format!(
+                "Flagged first, after {after:.1} s:\n{}",
+                told::wrapped(&first, "  ")
+            );
+            self.bar.suspend(|| writeln!(std::io::stdout(), "{told}"))?;
         }
         self.flags = flags;
         let dirty = state.dirty.entities + state.dirty.state_keys;

@@ -164,7 +164,8 @@ impl Next<'_> {
     }
 }
 
-fn wrapped(text: &str, indent: &str) -> String {
+/// Lines for a terminal, each behind an indent.
+pub(super) fn wrapped(text: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         // An id is one word.
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
