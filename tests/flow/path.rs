@@ -276,3 +276,23 @@ async fn two_workers_share_the_partitions_of_rows() {
     redline.wait_for_owners(2, Duration::from_secs(20)).await;
     end(redline, vec![first, second]).await;
 }
+
+#[tokio::test]
+async fn one_process_of_all_roles_takes_a_row_to_its_flag_and_stops_when_told() {
+    let redline = Plan::new("serve").make().await;
+    let door = redline.serve().await;
+    let mut before = rows::example();
+    before["version"] = 6.into();
+    before["columns"]["Quantity"] = 10.into();
+    door.accept("/v1/rows", &before).await;
+    door.accept("/v1/rows", &rows::example()).await;
+    redline.wait_quiet(REST).await;
+
+    assert_eq!(checker::check(&redline).await, totals(2, 0, 0));
+    let flags = door.read("/v1/flags?status=standing").await;
+    assert!(
+        !flags["items"].as_array().expect("a list of flags").is_empty(),
+        "{flags}"
+    );
+    end(redline, vec![door.process]).await;
+}

@@ -248,6 +248,12 @@ impl Installation {
         Door::open(self.start("ingest", variables), key).await
     }
 
+    /// Starts `redline serve`, all roles in one process, and waits until its door listens.
+    pub async fn serve(&self) -> Door {
+        let key = self.key(&["rows", "facts", "approvals", "read"]).await;
+        Door::open(self.start("serve", &[]), key).await
+    }
+
     /// Makes an API key.
     pub async fn key(&self, scopes: &[&str]) -> String {
         let name = format!("key-{}", uuid::Uuid::new_v4().simple());
