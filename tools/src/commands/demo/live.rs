@@ -32,11 +32,13 @@ pub(super) async fn go_on<R: SchemaRegistry>(feed: &mut Feed<R>, pool: &PgPool) 
         let events = events.map(|row| of_this_source(row, start, round));
         // At first sight of a row there is little to be seen.
         let mut rows = HashSet::new();
-        let (first, edits): (Vec<Value>, Vec<Value>) =
+        let (first, mut edits): (Vec<Value>, Vec<Value>) =
             events.partition(|row| rows.insert(row["row_id"].to_string()));
         for row in first {
             feed.send_json(EventKind::Row, &row).await?;
         }
+        // Row by row, so that there is something to be seen from the beginning; the order makes no other difference.
+        edits.sort_by(|one, other| one["row_id"].as_str().cmp(&other["row_id"].as_str()));
         let mut shown = HashSet::new();
         for row in edits {
             let row_id = row["row_id"].as_str().unwrap_or_default().to_owned();
