@@ -5,6 +5,7 @@ mod commands;
 mod help;
 mod roles;
 mod settings;
+mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

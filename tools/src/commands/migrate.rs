@@ -6,7 +6,6 @@ use anyhow::{Context, bail};
 use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use redline_producer::kafka::{self, Admin};
-use redline_schemas::avro;
 use redline_schemas::registry::SchemaRegistry;
 use redline_schemas::topics::subject;
 use redline_store::rules;
@@ -14,6 +13,7 @@ use redline_store::rules;
 use super::counted;
 use super::rules as rule_file;
 use crate::settings::Settings;
+use crate::topics;
 
 const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -68,15 +68,8 @@ async fn migrate(
 }
 
 async fn register_schemas(settings: &Settings, out: &mut (impl std::io::Write + Send)) -> anyhow::Result<()> {
-    let topics = &settings.topics;
     let registry = settings.registry.client()?;
-    for (topic, schema) in [
-        (&topics.rows, avro::ROW_SCHEMA),
-        (&topics.payouts, avro::PAYOUT_SCHEMA),
-        (&topics.orders, avro::ORDER_SCHEMA),
-        (&topics.facts, avro::FACT_SCHEMA),
-        (&topics.flagged, avro::FLAG_SCHEMA),
-    ] {
+    for (topic, schema) in topics::with_schemas(&settings.topics) {
         let subject = subject(topic);
         let schema_id = registry.register(&subject, schema).await?;
         writeln!(
@@ -88,7 +81,6 @@ async fn register_schemas(settings: &Settings, out: &mut (impl std::io::Write + 
 }
 
 async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)) -> anyhow::Result<()> {
-    let topics = &settings.topics;
     // The client that makes topics tells nothing about its connections; this one does.
     kafka::reach(&settings.kafka, KAFKA_PATIENCE).await?;
     let admin = kafka::admin(&settings.kafka).await?;
@@ -96,21 +88,14 @@ async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)
         .request_timeout(Some(KAFKA_PATIENCE))
         .operation_timeout(Some(KAFKA_PATIENCE));
     let quarantine_bytes = settings.migrate.quarantine_max_message_bytes.to_string();
-    let names = [
-        &topics.rows,
-        &topics.payouts,
-        &topics.orders,
-        &topics.facts,
-        &topics.flagged,
-        &topics.quarantine,
-    ];
+    let names = topics::all(&settings.topics);
     let wanted: Vec<NewTopic<'_>> = names
         .iter()
         .map(|name| {
             let replication = TopicReplication::Fixed(settings.migrate.replication_factor);
             let topic =
                 NewTopic::new(name, settings.migrate.partitions, replication).set("cleanup.policy", "delete");
-            if *name == &topics.quarantine {
+            if *name == &settings.topics.quarantine {
                 topic.set("max.message.bytes", &quarantine_bytes)
             } else {
                 topic
@@ -137,7 +122,7 @@ async fn make_topics(settings: &Settings, out: &mut (impl std::io::Write + Send)
     }
     for name in names {
         let least_bytes =
-            (name == &topics.quarantine).then_some(settings.migrate.quarantine_max_message_bytes);
+            (name == &settings.topics.quarantine).then_some(settings.migrate.quarantine_max_message_bytes);
         refusals.extend(unfit(&admin, name, least_bytes, &options).await?);
     }
     if !refusals.is_empty() {

@@ -11,6 +11,8 @@ use anyhow::{Context as _, anyhow};
 use rdkafka::mocking::MockCluster;
 use redline_schemas::topics::Topics;
 
+use crate::topics;
+
 /// Partitions of each topic.
 pub(super) const PARTITIONS: i32 = 12;
 
@@ -26,16 +28,7 @@ pub(super) struct Broker {
 impl Broker {
     /// Starts one with all topics. The cluster's own thread keeps it: librdkafka's handle cannot change threads.
     pub(super) fn start(topics: &Topics) -> anyhow::Result<Self> {
-        let names: Vec<String> = [
-            &topics.rows,
-            &topics.payouts,
-            &topics.orders,
-            &topics.facts,
-            &topics.flagged,
-            &topics.quarantine,
-        ]
-        .map(ToOwned::to_owned)
-        .into();
+        let names: Vec<String> = topics::all(topics).map(ToOwned::to_owned).into();
         let (started, is_started) = mpsc::channel();
         let (stop, is_stopped) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()

@@ -1,33 +1,26 @@
 //! The schema registry: whether it is there, and has our schemas at the level that the contract names.
 
-use redline_schemas::avro;
 use redline_schemas::registry::{COMPATIBILITY, ConfluentRegistry, RegistryError, SchemaRegistry as _};
 use redline_schemas::topics::subject;
 
 use super::report::{Outcome, Report, Result as Checked};
 use crate::settings::Settings;
+use crate::topics;
 
 const SERVICE: &str = "registry";
 const LOOK: &str = "start the registry, or mend registry.url or its login; docs/guides/connections.md";
 
 /// Checks the registry.
 pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::Result<()> {
-    let topics = &settings.topics;
     let registry = settings.registry.client()?;
     let reached = async {
-        match registry.reach(&subject(&topics.flagged)).await {
+        match registry.reach(&subject(&settings.topics.flagged)).await {
             Ok(()) => Outcome::ok("it answers, and takes our login"),
             Err(error) => Outcome::failed(error.to_string(), LOOK),
         }
     };
     let reached = report.ask(SERVICE, "server", LOOK, reached).await?;
-    for (topic, schema) in [
-        (&topics.rows, avro::ROW_SCHEMA),
-        (&topics.payouts, avro::PAYOUT_SCHEMA),
-        (&topics.orders, avro::ORDER_SCHEMA),
-        (&topics.facts, avro::FACT_SCHEMA),
-        (&topics.flagged, avro::FLAG_SCHEMA),
-    ] {
+    for (topic, schema) in topics::with_schemas(&settings.topics) {
         let subject = subject(topic);
         if reached != Checked::Ok {
             report.say(SERVICE, &subject, Outcome::skipped("the registry cannot be used"))?;
