@@ -24,10 +24,7 @@ async fn a_flag_arrives(redline: &Installation, variables: &Variables) {
     let pairs = variables.pairs();
     let door = redline.ingest_with(&pairs).await;
     let processes = vec![redline.start("work", &pairs), redline.start("relay", &pairs)];
-    let mut before = rows::example();
-    before["version"] = 6.into();
-    before["columns"]["Quantity"] = 10.into();
-    door.accept("/v1/rows", &before).await;
+    door.accept("/v1/rows", &rows::before_example()).await;
     door.accept("/v1/rows", &rows::example()).await;
     redline.wait_quiet(REST).await;
     let flags = checker::published_flags(redline).await;

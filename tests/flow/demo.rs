@@ -103,6 +103,26 @@ async fn everything_that_a_demo_tells_to_look_at_is_there_and_it_stops_when_told
 }
 
 #[tokio::test]
+async fn a_demo_that_is_stopped_while_it_starts_leaves_nothing_running() {
+    let demo = Demo::default();
+    let process = demo.start(&[]);
+    let lock = demo.folder().join("demo/postgres/data/postmaster.pid");
+    until("its Postgres runs", JUDGED, async || match lock.exists() {
+        true => Ok(()),
+        false => Err("it does not".to_owned()),
+    })
+    .await;
+    assert_eq!(process.terminate(STOPPED).await, 0);
+    until("its Postgres has ended too", STOPPED, async || {
+        match lock.exists() {
+            true => Err("it runs on".to_owned()),
+            false => Ok(()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_demo_that_was_killed_is_no_hindrance_to_the_next_one() {
     let demo = Demo::default();
     let mut process = demo.start(&[]);

@@ -44,9 +44,7 @@ async fn the_contracts_example_row_goes_from_an_http_request_to_a_flag_on_the_to
     let redline = Plan::new("path").make().await;
     let door = redline.ingest().await;
     let mut processes = worker_and_relay(&redline);
-    let mut before = rows::example();
-    before["version"] = 6.into();
-    before["columns"]["Quantity"] = 10.into();
+    let mut before = rows::before_example();
     before["columns"]["Redlined Total Price"] = "950.00".into();
     door.accept("/v1/rows", &before).await;
     door.accept("/v1/rows", &rows::example()).await;
@@ -281,10 +279,7 @@ async fn two_workers_share_the_partitions_of_rows() {
 async fn one_process_of_all_roles_takes_a_row_to_its_flag_and_stops_when_told() {
     let redline = Plan::new("serve").make().await;
     let door = redline.serve().await;
-    let mut before = rows::example();
-    before["version"] = 6.into();
-    before["columns"]["Quantity"] = 10.into();
-    door.accept("/v1/rows", &before).await;
+    door.accept("/v1/rows", &rows::before_example()).await;
     door.accept("/v1/rows", &rows::example()).await;
     redline.wait_quiet(REST).await;
 

@@ -129,8 +129,7 @@ async fn paging_gives_every_flag_exactly_once_while_new_ones_come() {
 #[tokio::test]
 async fn a_flag_a_change_and_a_history_are_shown_with_the_contracts_names() {
     let (redline, door, processes) = started(Plan::new("shown")).await;
-    let mut before = rows::example();
-    before["version"] = 6.into();
+    let mut before = rows::before_example();
     before["columns"]["Quantity"] = 10.5.into();
     before["columns"]["Redlined Total Price"] = "997.50".into();
     // One after the other, so that the offsets are known.

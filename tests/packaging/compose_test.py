@@ -179,25 +179,24 @@ class Compose(unittest.TestCase):
                         self.assertTrue(volume["read_only"], volume)
         self.assertGreaterEqual(mounted, 4)
 
-    def test_health_is_asked_where_the_role_listens(self):
+    def ports(self):
+        """The port of each role that listens."""
         for name, setting in (
             ("ingest", "REDLINE_INGEST__LISTEN"),
             ("work", "REDLINE_WORK__METRICS_LISTEN"),
             ("relay", "REDLINE_RELAY__METRICS_LISTEN"),
         ):
+            yield name, self.roles[name]["environment"][setting].rpartition(":")[2]
+
+    def test_health_is_asked_where_the_role_listens(self):
+        for name, port in self.ports():
             with self.subTest(service=name):
-                port = self.roles[name]["environment"][setting].rpartition(":")[2]
                 self.assertEqual(self.roles[name]["healthcheck"]["test"], ["CMD", "answers", port, "/readyz"])
 
     def test_prometheus_asks_every_role_where_it_listens(self):
         targets = (ROOT / "configs/prometheus/prometheus.yml").read_text()
-        for name, setting in (
-            ("ingest", "REDLINE_INGEST__LISTEN"),
-            ("work", "REDLINE_WORK__METRICS_LISTEN"),
-            ("relay", "REDLINE_RELAY__METRICS_LISTEN"),
-        ):
+        for name, port in self.ports():
             with self.subTest(service=name):
-                port = self.roles[name]["environment"][setting].rpartition(":")[2]
                 self.assertRegex(targets, rf"\b{name}:{port}\b|names: *\[?\"?{name}\"?\]?[\s\S]*?port: *{port}\b")
 
     def test_variables_of_the_roles_are_settings_that_the_binary_knows(self):

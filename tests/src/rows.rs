@@ -11,6 +11,14 @@ pub fn example() -> Value {
     serde_json::from_str(EXAMPLE).expect("the example is JSON")
 }
 
+/// What the contract's example row was before: a version earlier, with another quantity.
+pub fn before_example() -> Value {
+    let mut row = example();
+    row["version"] = 6.into();
+    row["columns"]["Quantity"] = 10.into();
+    row
+}
+
 /// A version of a billing row with this quantity at 95 USD each, changed days after its period's end.
 pub fn billing(row_id: &str, version: i64, quantity: i64) -> Value {
     let mut row = example();

@@ -46,6 +46,7 @@ use crate::{Ending, found};
 
 /// Marks that are remembered, some 16 MiB of them.
 const MOST_MARKS: usize = 200_000;
+
 #[derive(Args)]
 pub(crate) struct Demo {
     /// End after the sheet: exit 0 when everything that was planted was found and nothing else, else 3.

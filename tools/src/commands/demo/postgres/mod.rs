@@ -26,7 +26,8 @@ const NAME: &str = "redline";
 /// How long it may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running Postgres. [`Postgres::stop`] ends it in good order; whatever else ends the demo, the next one ends it.
+/// A running Postgres. [`Postgres::stop`] ends it in good order, and dropping this tells it to end; where the demo is killed,
+/// the next one ends it.
 pub(super) struct Postgres {
     /// Its address.
     pub(super) url: String,
@@ -109,16 +110,25 @@ impl Postgres {
     /// Ends its sessions and then itself.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         const PATIENCE: Duration = Duration::from_secs(5);
-        if let Some(process) = self.server.id().and_then(|id| i32::try_from(id).ok())
-            && let Some(process) = rustix::process::Pid::from_raw(process)
-        {
-            // "Fast": sessions are ended, what is in memory is written.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::INT);
-        }
+        self.tell_to_end();
         if tokio::time::timeout(PATIENCE, self.server.wait()).await.is_err() {
             self.server.kill().await?;
         }
         Ok(())
+    }
+
+    /// "Fast": sessions are ended, what is in memory is written. Harmless once it has ended.
+    fn tell_to_end(&self) {
+        let id = self.server.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(process) = id.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::INT);
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.tell_to_end();
     }
 }
 
@@ -168,8 +178,11 @@ impl Place {
     }
 
     async fn initialize(&self) -> anyhow::Result<()> {
+        // Under another name until it is whole.
+        let unfinished = self.home.join("data-unfinished");
+        let _ = fs::remove_dir_all(&unfinished);
         let mut command = self.command("initdb")?;
-        command.arg("-D").arg(self.data()).args([
+        command.arg("-D").arg(&unfinished).args([
             "-U",
             NAME,
             "--auth=trust",
@@ -178,13 +191,14 @@ impl Place {
             "--no-sync",
         ]);
         let status = Command::from(command)
+            .kill_on_drop(true)
             .status()
             .await
             .context("initdb cannot be started")?;
         if !status.success() {
             bail!("initdb failed ({status}): {}", self.log_tail());
         }
-        Ok(())
+        Ok(fs::rename(unfinished, self.data())?)
     }
 
     async fn start(&self) -> anyhow::Result<Child> {
@@ -246,7 +260,7 @@ impl Place {
     /// Another Postgres than the one that made the data cannot read them.
     fn drop_data_of_another_version(&self) -> anyhow::Result<()> {
         let Ok(version) = fs::read_to_string(self.data().join("PG_VERSION")) else {
-            // Nothing, or what an interrupted initdb left.
+            // Nothing, or something else.
             let _ = fs::remove_dir_all(self.data());
             return Ok(());
         };
