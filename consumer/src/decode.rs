@@ -13,7 +13,7 @@ use crate::batch::{Batch, Body, Decoded, Part, RawRecord, Refusal, Sighting};
 pub const RETRY_HEADER: &str = "redline-retry-of";
 
 /// The codes of all reasons for which a record is refused.
-pub(crate) const REASONS: [&str; 8] = [
+pub const REASONS: [&str; 8] = [
     "tombstone",
     "missing_key",
     "key_mismatch",
@@ -23,6 +23,26 @@ pub(crate) const REASONS: [&str; 8] = [
     "unknown_field",
     "invalid_field",
 ];
+
+/// What to do about records with a reason, in a sentence; none for a reason that this version does not give.
+pub fn remedy(reason: &str) -> Option<&'static str> {
+    let remedy = match reason {
+        "not_framed" | "not_decodable" => {
+            "the producer must write Avro in Confluent's framing, under the schema whose id it names, and send it again; \
+             then discard this record"
+        }
+        "unknown_schema_id" => "register the schema, then retry",
+        "unknown_field" => "the producer's schema is newer than this Redline: upgrade, then retry",
+        "missing_key" | "key_mismatch" | "tombstone" => {
+            "the producer must send the key that the value says, and a value; then discard this record"
+        }
+        "invalid_field" => {
+            "the producer must mend the field that is named, and send the event again; then discard this record"
+        }
+        _ => return None,
+    };
+    Some(remedy)
+}
 
 /// What is known of a writer's schema.
 #[derive(Clone)]

@@ -34,7 +34,7 @@ mod traces;
 pub mod worker;
 mod writers;
 
-pub use decode::RETRY_HEADER;
+pub use decode::{REASONS, RETRY_HEADER, remedy};
 pub use facts::knowledge;
 pub use recorder::RecordError;
 pub use redis::Client as RedisClient;

@@ -29,6 +29,9 @@ pub struct WorkSettings {
     pub idle_in_transaction_timeout_milliseconds: u64,
     /// Seconds between two looks at stopped partitions. Default 5.
     pub stopped_recheck_seconds: u64,
+    /// Records of a partition that are quarantined one after the other before it is stopped; 0 for no such limit.
+    /// Default 10000.
+    pub most_quarantined_in_a_row: u32,
     /// Hours that Redis remembers a content. Default 168.
     pub mark_hours: u64,
     /// Prefix of the marks in Redis. Default `redline:mark:`.
@@ -50,6 +53,7 @@ impl Default for WorkSettings {
             lock_timeout_milliseconds: 10_000,
             idle_in_transaction_timeout_milliseconds: 15_000,
             stopped_recheck_seconds: 5,
+            most_quarantined_in_a_row: 10_000,
             mark_hours: 168,
             mark_prefix: "redline:mark:".to_owned(),
             metrics_listen: None,

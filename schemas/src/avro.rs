@@ -252,7 +252,7 @@ impl WriterSchema {
 }
 
 /// What is wrong with a datum, without the decoder's own terms.
-fn plain_words(error: &apache_avro::Error) -> String {
+pub(crate) fn plain_words(error: &apache_avro::Error) -> String {
     match error.details() {
         Details::ReadBoolean(_)
         | Details::ReadBytes(_)

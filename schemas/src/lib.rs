@@ -20,6 +20,7 @@ pub mod registry;
 pub mod row;
 pub mod time;
 pub mod topics;
+pub mod view;
 
 pub use amount::Amount;
 pub use canonical::ContentHash;

@@ -33,7 +33,7 @@ async fn connect(redline: &Installation) -> PgConnection {
 }
 
 async fn opened(connection: &mut PgConnection, owner: Uuid) -> Position {
-    match open(connection, &partition(), owner)
+    match open(connection, &partition(), owner, 0)
         .await
         .expect("Postgres answers")
     {

@@ -10,6 +10,7 @@ mod facts;
 mod limits;
 mod migrate;
 mod path;
+mod quarantine;
 mod read_model;
 mod registry;
 mod rights;

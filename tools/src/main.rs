@@ -69,7 +69,7 @@ enum Command {
     Collect(CollectCommand),
     /// What could not be accepted.
     #[command(subcommand, after_help = "Example: redline quarantine list")]
-    Quarantine(QuarantineCommand),
+    Quarantine(quarantine::QuarantineCommand),
     /// Where reading stands.
     #[command(subcommand, after_help = "Example: redline position list")]
     Position(PositionCommand),
@@ -149,27 +149,6 @@ struct CollectFiles {
 }
 
 #[derive(Subcommand)]
-enum QuarantineCommand {
-    /// List quarantined records; exit 3 when there are any.
-    #[command(after_help = "Example: redline quarantine list --json")]
-    List {
-        /// Retried and discarded ones too.
-        #[arg(long)]
-        all: bool,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Publish records again by their numbers.
-    #[command(after_help = "Example: redline quarantine retry 17 18")]
-    Retry {
-        /// Numbers, as `list` shows them.
-        #[arg(required = true)]
-        ids: Vec<i64>,
-    },
-}
-
-#[derive(Subcommand)]
 enum PositionCommand {
     /// List positions and stopped partitions; exit 3 when one is stopped.
     #[command(after_help = "Example: redline position list")]
@@ -184,6 +163,9 @@ enum PositionCommand {
     /// Go on behind records that were removed before they were read.
     #[command(after_help = "Example: redline position accept-gap redline.rows --partition 3")]
     AcceptGap(ChosenPartition),
+    /// Go on with a partition that had too many quarantined records in a row.
+    #[command(after_help = "Example: redline position resume redline.rows --partition 3")]
+    Resume(ChosenPartition),
 }
 
 #[derive(Args)]
@@ -342,10 +324,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Collect(CollectCommand::Files(CollectFiles { file, source, json })) => {
             collect::files(&settings, &file, &source, json).await?;
         }
-        Command::Quarantine(QuarantineCommand::List { all, json }) => {
-            return Ok(found(quarantine::list(&settings, all, json).await?));
-        }
-        Command::Quarantine(QuarantineCommand::Retry { ids }) => quarantine::retry(&settings, &ids).await?,
+        Command::Quarantine(command) => return quarantine::run(command, &settings).await,
         Command::Position(PositionCommand::List { json }) => {
             return Ok(found(position::list(&settings, json).await?));
         }
@@ -354,6 +333,9 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         }
         Command::Position(PositionCommand::AcceptGap(ChosenPartition { topic, partition })) => {
             position::choose(&settings, position::Choice::AcceptGap, &topic, partition).await?;
+        }
+        Command::Position(PositionCommand::Resume(ChosenPartition { topic, partition })) => {
+            position::choose(&settings, position::Choice::Resume, &topic, partition).await?;
         }
         Command::Key(KeyCommand::Create { name, scope, source }) => {
             key::create(&settings, &name, &scope, source.as_deref()).await?;

@@ -19,6 +19,14 @@ use crate::metrics::{Recorded, Stage};
 use crate::recall::recall;
 use crate::traces::{BatchTraces, asking, step};
 
+/// What an attempt that succeeded came to.
+pub(super) struct Attempted {
+    /// For the metrics.
+    pub(super) recorded: Recorded,
+    /// Quarantined records since the last good one, by number of the position.
+    pub(super) quarantined_in_a_row: HashMap<i32, i64>,
+}
+
 impl<M: Marks> Recorder<M> {
     /// One attempt within a time that no healthy Postgres needs: its own timeouts end what it still hears of.
     pub(super) async fn attempt_in_time(
@@ -27,7 +35,7 @@ impl<M: Marks> Recorder<M> {
         hints: &HashSet<ContentHash>,
         traces: &BatchTraces,
         locked: bool,
-    ) -> Result<Recorded, RecordError> {
+    ) -> Result<Attempted, RecordError> {
         let timeouts = self.settings.timeouts();
         let limit = 4 * (timeouts.statement + timeouts.lock + timeouts.idle_in_transaction);
         let stop = self.links.stop.clone();
@@ -56,7 +64,7 @@ impl<M: Marks> Recorder<M> {
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
         traces: &BatchTraces,
-    ) -> Result<Recorded, RecordError> {
+    ) -> Result<Attempted, RecordError> {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
         let keys: BTreeSet<&EntityKey> = sightings(batch).map(|(_, sighting)| &sighting.key).collect();
         // Facts before entities, as everybody does: whoever brings facts holds them alone.
@@ -67,19 +75,19 @@ impl<M: Marks> Recorder<M> {
             facts::hold(&mut transaction).await?;
         }
         entities::lock(&mut transaction, &keys.into_iter().collect::<Vec<_>>()).await?;
-        let recorded = self.attempt(&mut transaction, batch, hints, traces).await?;
+        let attempted = self.attempt(&mut transaction, batch, hints, traces).await?;
         transaction.commit().await.map_err(StoreError::from)?;
-        Ok(recorded)
+        Ok(attempted)
     }
 
-    /// One attempt: load, detect, record. Answers what was recorded, for the metrics.
+    /// One attempt: load, detect, record. Answers what it came to.
     async fn attempt(
         &mut self,
         connection: &mut PgConnection,
         batch: &Batch<Decoded>,
         hints: &HashSet<ContentHash>,
         traces: &BatchTraces,
-    ) -> Result<Recorded, RecordError> {
+    ) -> Result<Attempted, RecordError> {
         let load_stage = self.metrics.stage(Stage::Load);
         if self.facts_are_old {
             self.facts.refresh(connection).await?;
@@ -120,15 +128,18 @@ impl<M: Marks> Recorder<M> {
         )?;
         drop(detect_stage);
         let record_stage = self.metrics.stage(Stage::Record);
-        let recorded = record(connection, &recording).instrument(asking("postgresql", "record"));
-        let numbers = recorded.await?;
+        let recording_it = record(connection, &recording).instrument(asking("postgresql", "record"));
+        let recorded = recording_it.await?;
         drop(record_stage);
-        let recorded = Recorded::of(&recording);
+        let attempted = Attempted {
+            recorded: Recorded::of(&recording),
+            quarantined_in_a_row: recorded.quarantined_in_a_row,
+        };
         self.facts_are_old = !recording.facts.is_empty();
         for (key, entity) in untouched {
             self.cache.insert(key, entity);
         }
-        for (update, entity) in recording.entities.into_iter().zip(numbers) {
+        for (update, entity) in recording.entities.into_iter().zip(recorded.entities) {
             let revision = update.revision + 1;
             self.cache.insert(
                 update.key,
@@ -139,7 +150,7 @@ impl<M: Marks> Recorder<M> {
                 },
             );
         }
-        Ok(recorded)
+        Ok(attempted)
     }
 
     /// What is known of the batch's entities: remembered, or loaded in one query.

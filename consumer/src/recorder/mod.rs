@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub(crate) use self::recording::{ORIGINAL_PREFIX, REASON_HEADER, flag_messages};
-use crate::batch::{Assigned, Batch, Body, Decoded};
+use crate::batch::{Assigned, Batch, Body, Decoded, Part};
 use crate::cache::EntityCache;
 use crate::deduplicate::Marks;
 use crate::detect::sightings;
@@ -211,16 +211,17 @@ impl<M: Marks> Recorder<M> {
                 .attempt_in_time(batch, &hints, traces, disturbances >= UNDISTURBED_AFTER)
                 .await
             {
-                Ok(recorded) => {
-                    self.metrics.recorded(&recorded);
+                Ok(attempted) => {
+                    self.metrics.recorded(&attempted.recorded);
                     self.metrics.delayed(batch);
                     self.recorded(batch).await;
+                    self.stop_where_all_is_quarantined(batch, &attempted.quarantined_in_a_row);
                     return Ok(Outcome::Recorded);
                 }
                 Err(RecordError::Store(StoreError::PositionMoved)) => {
                     tracing::warn!("a position has moved since its batch was read; the batch is discarded");
                     self.cache.clear();
-                    self.reopen(batch);
+                    self.reopen(batch.iter());
                     self.metrics.discarded("position_moved", records_of(batch));
                     return Ok(Outcome::Discarded);
                 }
@@ -277,14 +278,24 @@ impl<M: Marks> Recorder<M> {
             .collect()
     }
 
-    fn reopen(&self, batch: &Batch<Decoded>) {
-        for part in batch {
+    fn reopen<'p>(&self, parts: impl IntoIterator<Item = &'p Part<Decoded>>) {
+        for part in parts {
             part.assigned.give_up();
             let _ = self
                 .links
                 .commands
                 .send(Command::Reopen(Arc::clone(&part.assigned)));
         }
+    }
+
+    /// Gives up partitions that had too many quarantined records in a row; when they are opened again, they are stopped.
+    fn stop_where_all_is_quarantined(&self, batch: &Batch<Decoded>, in_a_row: &HashMap<i32, i64>) {
+        let most = i64::from(self.settings.most_quarantined_in_a_row);
+        let too_many = |part: &&Part<Decoded>| {
+            let in_a_row = in_a_row.get(&part.assigned.position_id);
+            most > 0 && in_a_row.is_some_and(|in_a_row| *in_a_row >= most)
+        };
+        self.reopen(batch.iter().filter(too_many));
     }
 
     fn forget(&mut self, batch: &Batch<Decoded>) {

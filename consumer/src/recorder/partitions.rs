@@ -75,9 +75,9 @@ impl<M: Marks> Recorder<M> {
 
     async fn open(&mut self, kafka: KafkaPartition) -> Result<(), RecordError> {
         let partition = (kafka.topic.clone(), kafka.partition);
-        let owner = self.owner;
+        let (owner, most_in_a_row) = (self.owner, self.settings.most_quarantined_in_a_row);
         let opened = match self.connect().await {
-            Ok(connection) => positions::open(connection, &kafka, owner).await,
+            Ok(connection) => positions::open(connection, &kafka, owner, most_in_a_row).await,
             Err(error) => Err(error),
         };
         let command = match opened {

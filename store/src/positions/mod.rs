@@ -6,7 +6,7 @@ use redline_schemas::Timestamp;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-pub use self::operator::{Listed, accept_gap, give_up_vanished, list, restart, start_anew};
+pub use self::operator::{Listed, accept_gap, give_up_vanished, list, restart, resume, start_anew};
 use crate::error::StoreError;
 use crate::types::Timestamptz;
 
@@ -36,6 +36,8 @@ pub struct Position {
     pub next_offset: i64,
     /// Greatest min(event time, Kafka timestamp) accepted.
     pub watermark: Option<Timestamp>,
+    /// Quarantined records since the last good one.
+    pub quarantined_in_a_row: i64,
 }
 
 /// Why a partition waits for an operator.
@@ -47,6 +49,8 @@ pub enum StopReason {
     LogStartPastPosition,
     /// The log ends before the position: Kafka lost records that are recorded here.
     PositionPastLogEnd,
+    /// One record after the other is quarantined: more likely one cause than many bad records.
+    TooManyQuarantined,
 }
 
 impl StopReason {
@@ -56,6 +60,7 @@ impl StopReason {
             Self::UnknownIncarnation => "unknown_incarnation",
             Self::LogStartPastPosition => "log_start_past_position",
             Self::PositionPastLogEnd => "position_past_log_end",
+            Self::TooManyQuarantined => "too_many_quarantined",
         }
     }
 }
@@ -79,7 +84,8 @@ pub enum Opened {
 }
 
 /// Finds where recording of an assigned partition goes on, and makes this connection its owner. A backend that
-/// still records it for somebody else is terminated first, so a stopped process blocks nobody.
+/// still records it for somebody else is terminated first, so a stopped process blocks nobody. A partition that had
+/// `most_in_a_row` quarantined records one after the other stays stopped until an operator resumes it; with 0 none does.
 ///
 /// # Errors
 /// When Postgres cannot be reached.
@@ -87,6 +93,7 @@ pub async fn open(
     connection: &mut PgConnection,
     kafka: &KafkaPartition,
     owner: Uuid,
+    most_in_a_row: u32,
 ) -> Result<Opened, StoreError> {
     terminate_owner(connection, kafka).await?;
     let mut transaction = connection.begin().await?;
@@ -102,23 +109,8 @@ pub async fn open(
         }
         None => insert(&mut transaction, kafka, &kafka.topic_id).await?,
     };
-    if position.next_offset < kafka.log_start {
-        return stop(
-            transaction,
-            kafka,
-            StopReason::LogStartPastPosition,
-            Some(position.next_offset),
-        )
-        .await;
-    }
-    if position.next_offset > kafka.log_end {
-        return stop(
-            transaction,
-            kafka,
-            StopReason::PositionPastLogEnd,
-            Some(position.next_offset),
-        )
-        .await;
+    if let Some(reason) = reason_to_stop(&position, kafka, most_in_a_row) {
+        return stop(transaction, kafka, reason, Some(&position)).await;
     }
     sqlx::query(
         "update redline.positions set owner = $2, owner_backend_pid = pg_backend_pid(), owner_backend_start =
@@ -136,6 +128,18 @@ pub async fn open(
         .await?;
     transaction.commit().await?;
     Ok(Opened::At(position))
+}
+
+fn reason_to_stop(position: &Position, kafka: &KafkaPartition, most_in_a_row: u32) -> Option<StopReason> {
+    if position.next_offset < kafka.log_start {
+        Some(StopReason::LogStartPastPosition)
+    } else if position.next_offset > kafka.log_end {
+        Some(StopReason::PositionPastLogEnd)
+    } else if most_in_a_row > 0 && position.quarantined_in_a_row >= i64::from(most_in_a_row) {
+        Some(StopReason::TooManyQuarantined)
+    } else {
+        None
+    }
 }
 
 /// Ends the backend that recorded this partition before, unless it is this one or gone already.
@@ -158,7 +162,7 @@ async fn terminate_owner(connection: &mut PgConnection, kafka: &KafkaPartition) 
 
 async fn find(connection: &mut PgConnection, kafka: &KafkaPartition) -> Result<Option<Position>, StoreError> {
     let row = sqlx::query(
-        "select position_id, incarnation, next_offset, watermark from redline.positions
+        "select position_id, incarnation, next_offset, watermark, quarantined_in_a_row from redline.positions
          where topic = $1 and topic_id = $2 and partition = $3 and superseded_at is null",
     )
     .bind(&kafka.topic)
@@ -177,6 +181,7 @@ fn read_position(row: &sqlx::postgres::PgRow) -> Result<Position, StoreError> {
         watermark: row
             .try_get::<Option<Timestamptz>, _>("watermark")?
             .map(|time| time.0),
+        quarantined_in_a_row: row.try_get("quarantined_in_a_row")?,
     })
 }
 
@@ -201,7 +206,8 @@ async fn insert(
 ) -> Result<Position, StoreError> {
     let row = sqlx::query(
         "insert into redline.positions (topic, incarnation, topic_id, partition, next_offset)
-         values ($1, $2, $3, $4, $5) returning position_id, incarnation, next_offset, watermark",
+         values ($1, $2, $3, $4, $5) returning position_id, incarnation, next_offset, watermark,
+            quarantined_in_a_row",
     )
     .bind(&kafka.topic)
     .bind(incarnation)
@@ -217,9 +223,10 @@ async fn stop(
     mut transaction: sqlx::Transaction<'_, sqlx::Postgres>,
     kafka: &KafkaPartition,
     reason: StopReason,
-    next_offset: Option<i64>,
+    position: Option<&Position>,
 ) -> Result<Opened, StoreError> {
-    let detail = choices(kafka, reason, next_offset);
+    let detail = choices(kafka, reason, position);
+    let next_offset = position.map(|position| position.next_offset);
     sqlx::query(
         "insert into redline.stopped_partitions
             (topic, partition, incarnation, reason, detail, next_offset, log_start, log_end)
@@ -243,7 +250,7 @@ async fn stop(
 }
 
 /// What happened, and the operator's choices by name.
-fn choices(kafka: &KafkaPartition, reason: StopReason, next_offset: Option<i64>) -> String {
+fn choices(kafka: &KafkaPartition, reason: StopReason, stands: Option<&Position>) -> String {
     let KafkaPartition {
         topic,
         partition,
@@ -251,7 +258,7 @@ fn choices(kafka: &KafkaPartition, reason: StopReason, next_offset: Option<i64>)
         log_end,
         ..
     } = kafka;
-    let position = next_offset.unwrap_or(0);
+    let position = stands.map_or(0, |position| position.next_offset);
     match reason {
         StopReason::UnknownIncarnation => format!(
             "topic {topic} was deleted and made again; whatever the old one still held unread is lost. \
@@ -268,6 +275,12 @@ fn choices(kafka: &KafkaPartition, reason: StopReason, next_offset: Option<i64>)
             "partition {partition} of {topic} ends at offset {log_end}, before the position {position}: Kafka lost \
              records that are recorded here. `redline position restart {topic} --partition {partition}` reads it \
              again from its start; what is recorded already counts as duplicates"
+        ),
+        StopReason::TooManyQuarantined => format!(
+            "the last {} records of partition {partition} of {topic} before offset {position} were quarantined one after \
+             the other (work.most_quarantined_in_a_row); `redline quarantine list --topic {topic}` says why. When the cause \
+             is mended, `redline position resume {topic} --partition {partition}` goes on",
+            stands.map_or(0, |position| position.quarantined_in_a_row)
         ),
     }
 }

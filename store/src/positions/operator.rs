@@ -216,6 +216,35 @@ pub async fn accept_gap(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Resu
     Ok(kafka.log_start)
 }
 
+/// Goes on with a partition that had too many quarantined records in a row, on the operator's word. Answers the offset where
+/// reading goes on.
+///
+/// # Errors
+/// When the partition is not stopped for this reason, or Postgres cannot be reached.
+pub async fn resume(pool: &PgPool, kafka: &KafkaPartition) -> Result<i64, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let reason = stopped_reason(&mut transaction, kafka).await?;
+    if reason != StopReason::TooManyQuarantined.code() {
+        return Err(StoreError::Refused(format!(
+            "partition {} of {} is stopped because of {reason}, after which it cannot just go on; see \
+             `redline position list`",
+            kafka.partition, kafka.topic
+        )));
+    }
+    let next_offset: i64 = sqlx::query_scalar(
+        "update redline.positions set quarantined_in_a_row = 0
+         where topic = $1 and topic_id = $2 and partition = $3 and superseded_at is null returning next_offset",
+    )
+    .bind(&kafka.topic)
+    .bind(&kafka.topic_id)
+    .bind(kafka.partition)
+    .fetch_one(&mut *transaction)
+    .await?;
+    unstop(&mut transaction, kafka).await?;
+    transaction.commit().await?;
+    Ok(next_offset)
+}
+
 async fn stopped_reason(connection: &mut PgConnection, kafka: &KafkaPartition) -> Result<String, StoreError> {
     let reason = sqlx::query_scalar(
         "select reason from redline.stopped_partitions where topic = $1 and partition = $2 for update",

@@ -9,6 +9,8 @@ mod recording;
 mod totals;
 mod versions;
 
+use std::collections::HashMap;
+
 use redline_schemas::flag::Flag;
 use sqlx::{Connection, PgConnection, Row};
 
@@ -23,19 +25,28 @@ use crate::outbox::Message;
 use crate::types::{Timestamptz, optional_time};
 use crate::{contributions, dirty, facts, flags, outbox, quarantine};
 
-/// Records a batch. Answers the numbers of the entities, in their order in the recording.
+/// What a recorded batch came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The numbers of the entities, in their order in the recording.
+    pub entities: Vec<i64>,
+    /// Quarantined records since the last good one, by number of the position.
+    pub quarantined_in_a_row: HashMap<i32, i64>,
+}
+
+/// Records a batch.
 ///
 /// # Errors
 /// [`StoreError::PositionMoved`], [`StoreError::EntityChanged`] and [`StoreError::FactsChanged`] say that nothing was recorded; so does every
 /// other error except a lost connection during the commit, after which the position tells.
-pub async fn record(connection: &mut PgConnection, recording: &Recording) -> Result<Vec<i64>, StoreError> {
+pub async fn record(connection: &mut PgConnection, recording: &Recording) -> Result<Recorded, StoreError> {
     let mut transaction = connection.begin().await?;
     if recording.facts.is_empty() {
         facts::hold(&mut transaction).await?;
     } else {
         facts::hold_alone(&mut transaction).await?;
     }
-    let recorded_at = move_positions(&mut transaction, recording).await?;
+    let (recorded_at, quarantined_in_a_row) = move_positions(&mut transaction, recording).await?;
     let entities = write_findings(&mut transaction, &recording.entities, recorded_at).await?;
     write_facts(&mut transaction, recording, recorded_at).await?;
     quarantine::add(&mut transaction, &recording.quarantined).await?;
@@ -43,7 +54,10 @@ pub async fn record(connection: &mut PgConnection, recording: &Recording) -> Res
     outbox::add(&mut transaction, &recording.messages).await?;
     write_totals(&mut transaction, &recording.ranges, recorded_at).await?;
     transaction.commit().await?;
-    Ok(entities)
+    Ok(Recorded {
+        entities,
+        quarantined_in_a_row,
+    })
 }
 
 /// Records what entities that were derived again come to, within the caller's transaction, which holds facts.
@@ -125,15 +139,17 @@ async fn write_facts(
 async fn move_positions(
     connection: &mut PgConnection,
     recording: &Recording,
-) -> Result<Timestamptz, StoreError> {
+) -> Result<(Timestamptz, HashMap<i32, i64>), StoreError> {
     let ranges = &recording.ranges;
     let moved = sqlx::query(
         "update redline.positions p set next_offset = u.next_offset, updated_at = now(),
-            watermark = greatest(p.watermark, u.watermark)
-         from unnest($1::int[], $2::bigint[], $3::bigint[], $4::timestamptz[])
-            u (position_id, first_offset, next_offset, watermark)
+            watermark = greatest(p.watermark, u.watermark),
+            quarantined_in_a_row = u.quarantined + case when u.only_quarantined then p.quarantined_in_a_row else 0 end
+         from unnest($1::int[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bool[])
+            u (position_id, first_offset, next_offset, watermark, quarantined, only_quarantined)
          where p.position_id = u.position_id and p.next_offset = u.first_offset and p.superseded_at is null
-         returning now() as now, (select generation from redline.knowledge) as generation",
+         returning p.position_id, p.quarantined_in_a_row, now() as now,
+            (select generation from redline.knowledge) as generation",
     )
     .bind(ranges.iter().map(|range| range.position_id).collect::<Vec<_>>())
     .bind(ranges.iter().map(|range| range.from).collect::<Vec<_>>())
@@ -144,13 +160,18 @@ async fn move_positions(
             .map(|range| optional_time(range.watermark))
             .collect::<Vec<_>>(),
     )
+    .bind(ranges.iter().map(Range::quarantined_last).collect::<Vec<_>>())
+    .bind(ranges.iter().map(Range::is_quarantined).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    match moved.first() {
-        Some(row) if moved.len() == ranges.len() => match row.try_get::<i64, _>("generation")? {
-            generation if generation == recording.generation => Ok(row.try_get("now")?),
-            _ => Err(StoreError::FactsChanged),
-        },
-        _ => Err(StoreError::PositionMoved),
+    let Some(row) = moved.first().filter(|_| moved.len() == ranges.len()) else {
+        return Err(StoreError::PositionMoved);
+    };
+    if row.try_get::<i64, _>("generation")? != recording.generation {
+        return Err(StoreError::FactsChanged);
     }
+    let in_a_row = moved.iter();
+    let in_a_row =
+        in_a_row.map(|row| Ok((row.try_get("position_id")?, row.try_get("quarantined_in_a_row")?)));
+    Ok((row.try_get("now")?, in_a_row.collect::<Result<_, StoreError>>()?))
 }

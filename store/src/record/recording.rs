@@ -87,6 +87,21 @@ pub struct Range {
     pub sums: BTreeMap<SumKey, Sum>,
 }
 
+impl Range {
+    /// Quarantined records behind its last good one.
+    pub fn quarantined_last(&self) -> i64 {
+        let last = self.records.iter().rev();
+        let quarantined = last.take_while(|record| record.outcome == Outcome::Quarantined);
+        i64::try_from(quarantined.count()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether it has no good record.
+    pub fn is_quarantined(&self) -> bool {
+        let mut records = self.records.iter();
+        records.all(|record| record.outcome == Outcome::Quarantined)
+    }
+}
+
 /// An entity that the batch changes.
 #[derive(Clone, Debug)]
 pub struct EntityUpdate {

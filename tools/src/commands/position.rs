@@ -6,6 +6,7 @@ use redline_consumer::cluster::Cluster;
 use redline_store::positions::{self, Listed};
 use redline_store::sqlx::PgPool;
 
+use super::saying::said_by;
 use crate::settings::Settings;
 
 /// The choices for a stopped partition.
@@ -15,6 +16,8 @@ pub(crate) enum Choice {
     Restart,
     /// Go on at the log's start; what lies between is lost.
     AcceptGap,
+    /// Go on behind records that were quarantined.
+    Resume,
 }
 
 /// Lists positions; answers whether a partition is stopped.
@@ -93,20 +96,24 @@ pub(crate) async fn choose(
             stopped
         }
     };
-    let by = std::env::var("USER")
-        .ok()
-        .filter(|user| !user.is_empty())
-        .unwrap_or_else(|| "operator".to_owned());
+    let by = said_by(None, "position");
     let cluster = Cluster::new(&settings.kafka)?;
     for partition in partitions {
         let kafka = cluster.describe(topic, partition).await?;
-        let next = match choice {
-            Choice::Restart => positions::restart(&pool, &kafka, &by).await?,
-            Choice::AcceptGap => positions::accept_gap(&pool, &kafka, &by).await?,
+        let (next, recorded) = match choice {
+            Choice::Restart => (
+                positions::restart(&pool, &kafka, &by).await?,
+                "; the gap is recorded",
+            ),
+            Choice::AcceptGap => (
+                positions::accept_gap(&pool, &kafka, &by).await?,
+                "; the gap is recorded",
+            ),
+            Choice::Resume => (positions::resume(&pool, &kafka).await?, ""),
         };
         writeln!(
             std::io::stdout(),
-            "partition {partition} of {topic} goes on at offset {next}; the gap is recorded"
+            "partition {partition} of {topic} goes on at offset {next}{recorded}"
         )?;
     }
     if let (Choice::Restart, None) = (choice, chosen) {

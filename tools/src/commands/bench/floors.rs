@@ -139,7 +139,7 @@ pub(super) async fn copy(database_url: &str, batches: Vec<Prepared>) -> anyhow::
         log_start: 0,
         log_end: 0,
     };
-    let Opened::At(position) = positions::open(&mut connection, &kafka, uuid::Uuid::nil()).await? else {
+    let Opened::At(position) = positions::open(&mut connection, &kafka, uuid::Uuid::nil(), 0).await? else {
         anyhow::bail!("the bench's own partition is stopped");
     };
     let ledger = Arc::new(Ledger {
@@ -176,8 +176,8 @@ pub(super) async fn copy(database_url: &str, batches: Vec<Prepared>) -> anyhow::
             generation,
             ..Recording::default()
         };
-        let numbers = record(&mut connection, &recording).await?;
-        for (update, entity) in recording.entities.into_iter().zip(numbers) {
+        let recorded = record(&mut connection, &recording).await?;
+        for (update, entity) in recording.entities.into_iter().zip(recorded.entities) {
             known.insert(update.key, (entity, update.revision + 1));
         }
         from = to;

@@ -109,11 +109,7 @@ fn judge_stopped(listed: &[Listed]) -> Outcome {
             named.join(", "),
             first.detail.as_deref().unwrap_or_default()
         ),
-        format!(
-            "decide: `redline position restart {0} --partition {1}` or `redline position accept-gap {0} --partition {1}`; \
-             docs/guides/operations.md",
-            first.topic, first.partition
-        ),
+        "decide as it says there; what each choice does: docs/guides/operations.md, \"A partition is stopped\"",
     )
 }
 
