@@ -228,15 +228,17 @@ fn read_listed(row: &PgRow) -> Result<Listed, StoreError> {
     })
 }
 
-/// How many records are selected.
+/// How many records are selected, and the greatest of their numbers; 0 when there are none.
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn count(pool: &PgPool, selection: &Selection) -> Result<u64, StoreError> {
-    let mut query = QueryBuilder::new("select count(*) from redline.quarantine where true");
+pub async fn extent(pool: &PgPool, selection: &Selection) -> Result<(u64, i64), StoreError> {
+    let mut query = QueryBuilder::new(
+        "select count(*), coalesce(max(quarantine_id), 0) from redline.quarantine where true",
+    );
     selection.add_to(&mut query);
-    let count: i64 = query.build_query_scalar().fetch_one(pool).await?;
-    Ok(count.unsigned_abs())
+    let (count, last): (i64, i64) = query.build_query_as().fetch_one(pool).await?;
+    Ok((count.unsigned_abs(), last))
 }
 
 /// Notes that a record was published again, by whom and where to; answers whether it still waited.

@@ -141,6 +141,23 @@ async fn records_are_retried_and_discarded_by_what_they_have_in_common_and_the_d
 }
 
 #[tokio::test]
+async fn what_is_quarantined_again_while_records_are_retried_is_not_retried_once_more() {
+    let redline = Plan::new("again").partitions(1).make().await;
+    let processes = worker_and_relay(&redline);
+    // Several pages of them, so that the first ones are back before the last ones are read.
+    let records = (0..300).map(|number| garbage(&redline, &number.to_string()));
+    redline.kafka.produce_all(records.collect()).await;
+    redline.wait_quiet(REST).await;
+    let retried = redline
+        .succeed(&["quarantine", "retry", "--reason", "not_framed"])
+        .await;
+    assert!(retried.contains("300 records were published again"), "{retried}");
+    redline.wait_quiet(REST).await;
+    assert_eq!(checker::check(&redline).await.quarantined, 600);
+    end(redline, processes).await;
+}
+
+#[tokio::test]
 async fn too_many_quarantined_records_in_a_row_stop_their_partition_until_it_is_resumed() {
     let redline = Plan::new("in-a-row").partitions(2).make().await;
     let at_most = [("REDLINE_WORK__MOST_QUARANTINED_IN_A_ROW", "20")];

@@ -25,7 +25,8 @@ pub(super) async fn retry(
     json: bool,
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    let count = quarantine::count(pool, selection).await?;
+    // What is quarantined again meanwhile is of the same selection, and would be retried without end.
+    let (count, last) = quarantine::extent(pool, selection).await?;
     if count == 0 {
         if !json {
             writeln!(out, "Nothing that is chosen waits.")?;
@@ -40,9 +41,10 @@ pub(super) async fn retry(
     )?);
     let (mut after, mut retried) = (0, 0_u64);
     loop {
-        let page = quarantine::kept(pool, selection, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.listed.quarantine_id;
+        let mut page = quarantine::kept(pool, selection, after, PAGE).await?;
+        page.retain(|record| record.listed.quarantine_id <= last);
+        let Some(end) = page.last() else { break };
+        after = end.listed.quarantine_id;
         for Published { record, to } in publish(&publisher, page).await? {
             // Published first: if this process dies in between, the record is retried twice and counts once.
             let id = record.listed.quarantine_id;
