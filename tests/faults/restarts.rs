@@ -114,6 +114,25 @@ async fn kafka_that_stands_still_for_longer_than_every_timeout_changes_nothing()
 }
 
 #[tokio::test]
+async fn a_worker_that_is_told_to_stop_while_kafka_stands_still_does_not_wait_for_it() {
+    disturbed("kafka", "kafka-told", async |redline, feed| {
+        let told = redline.start("work", SMALL_BATCHES);
+        redline.wait_for_owners(3, crate::running::PATIENCE).await;
+        let mut held = feed.hold().await;
+        harness(&["pause", "kafka"]).await;
+        // What is in flight is given ten seconds, leaving the group five.
+        let code = told.terminate(Duration::from_secs(20)).await;
+        harness(&["resume", "kafka"]).await;
+        assert_eq!(code, 0, "its exit code");
+        wait_for_kafka(redline).await;
+        held.renew(redline);
+        drop(held);
+        feed.midway(redline, 2_500).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_registry_that_is_away_is_waited_for() {
     if !is_ours("registry") {
         return;

@@ -227,7 +227,10 @@ impl Poller {
                 Command::Hold(assigned, offset, until) => self.hold(&assigned, offset, until),
                 Command::TopicIds(ids) => self.reopen_made_again(&ids),
                 Command::NotAMember => self.join_anew(),
-                Command::Recorded(parts) => self.commit(&parts, CommitMode::Async),
+                Command::Recorded(mut parts) => {
+                    parts.retain(|(assigned, _)| assigned.is_live());
+                    commit(&self.consumer, &self.shared, &parts, CommitMode::Async);
+                }
             }
         }
     }
@@ -247,23 +250,6 @@ impl Poller {
                 std::thread::spawn(move || drop(lost));
             }
             Err(error) => tracing::error!(%error, "the group cannot be joined anew"),
-        }
-    }
-
-    /// Tells Kafka how far recording is, as advice for those who watch the group's lag.
-    fn commit(&self, parts: &[(Arc<Assigned>, i64)], mode: CommitMode) {
-        let mut list = TopicPartitionList::new();
-        for (assigned, next) in parts.iter().filter(|(assigned, _)| assigned.is_live()) {
-            let Assigned { ledger, .. } = &**assigned;
-            let _ = list.add_partition_offset(&ledger.topic, ledger.partition, Offset::Offset(*next));
-        }
-        if list.count() == 0 {
-            return;
-        }
-        self.shared.telling();
-        if let Err(error) = self.consumer.commit(&list, mode) {
-            self.shared.was_told(true);
-            tracing::debug!(%error, "Kafka was not told how far recording is");
         }
     }
 
@@ -346,19 +332,56 @@ impl Poller {
         self.set_paused(false);
     }
 
-    /// Lets what is in flight be recorded, tells Kafka, and leaves the group.
+    /// Lets what is in flight be recorded, tells Kafka, and leaves the group. A client whose Kafka went away may wait
+    /// for an answer without end: it is left to itself, and the group finds it missing after its session timeout.
     fn leave(self) {
+        const PATIENCE: Duration = Duration::from_secs(5);
         let assigned: Vec<TopicPartition> = self.shared.lock().keys().cloned().collect();
         let position_ids: Vec<i32> = self.shared.in_flight.lock().keys().copied().collect();
         self.shared
             .in_flight
             .wait_for(&position_ids, self.shared.drain_patience);
+        let mut recorded = Vec::new();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Recorded(parts) = command {
-                self.commit(&parts, CommitMode::Sync);
+                recorded.extend(parts.into_iter().filter(|(assigned, _)| assigned.is_live()));
             }
         }
         self.shared.revoked(&list_of(&assigned), false);
-        self.consumer.unsubscribe();
+        let (has_left, left) = mpsc::channel();
+        let (consumer, shared) = (self.consumer, self.shared);
+        std::thread::spawn(move || {
+            commit(&consumer, &shared, &recorded, CommitMode::Sync);
+            consumer.unsubscribe();
+            drop(consumer);
+            let _ = has_left.send(());
+        });
+        if left.recv_timeout(PATIENCE).is_err() {
+            tracing::warn!(
+                seconds = PATIENCE.as_secs(),
+                "Kafka's client did not leave its group in time; the group waits for its session timeout"
+            );
+        }
+    }
+}
+
+fn commit(
+    consumer: &BaseConsumer<Context>,
+    shared: &Shared,
+    parts: &[(Arc<Assigned>, i64)],
+    mode: CommitMode,
+) {
+    let mut list = TopicPartitionList::new();
+    for (assigned, next) in parts {
+        let Assigned { ledger, .. } = &**assigned;
+        let _ = list.add_partition_offset(&ledger.topic, ledger.partition, Offset::Offset(*next));
+    }
+    if list.count() == 0 {
+        return;
+    }
+    shared.telling();
+    if let Err(error) = consumer.commit(&list, mode) {
+        shared.was_told(true);
+        tracing::debug!(%error, "Kafka was not told how far recording is");
     }
 }
