@@ -24,6 +24,7 @@ pub mod recorded_rules;
 pub mod reference;
 pub mod rules;
 pub mod survey;
+pub mod totals;
 pub mod types;
 
 use std::str::FromStr;

@@ -85,7 +85,9 @@ enum Command {
     #[command(subcommand, after_help = "Example: redline reference list")]
     Reference(reference::ReferenceCommand),
     /// Check every connection and setting, and say what to mend; exit 3 when there is something.
-    #[command(after_help = "Examples:\n  redline doctor\n  redline doctor --quiet --wait 60")]
+    #[command(
+        after_help = "Examples:\n  redline doctor\n  redline doctor --quiet --wait 60\n  redline doctor --totals"
+    )]
     Doctor(DoctorArguments),
     /// Approvals, and what came of them.
     #[command(subcommand, after_help = "Example: redline approvals list")]
@@ -106,6 +108,10 @@ struct DoctorArguments {
     /// Wait for quiet so many seconds at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "quiet")]
     wait: u32,
+    /// Only whether the control totals agree with themselves, with the tables and with Kafka; prints the first disagreement and
+    /// exits 3 when they do not. Reads everything once.
+    #[arg(long, conflicts_with = "quiet")]
+    totals: bool,
     /// The result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -268,7 +274,10 @@ async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
     let file = arguments.config.as_deref();
     let loaded = Settings::load(file);
     if let Command::Doctor(DoctorArguments {
-        quiet: false, json, ..
+        quiet: false,
+        totals: false,
+        json,
+        ..
     }) = arguments.command
     {
         // It says itself what is wrong, settings too, and no log in between.
@@ -336,6 +345,11 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
         Command::Rules(command) => return rules::run(command, &settings).await,
         Command::Reference(command) => return reference::run(command, &settings).await,
+        Command::Doctor(DoctorArguments {
+            totals: true, json, ..
+        }) => {
+            return Ok(found(doctor::totals(&settings, json).await?));
+        }
         Command::Doctor(DoctorArguments { wait, json, .. }) => {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));
