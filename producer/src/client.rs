@@ -88,23 +88,29 @@ impl Client {
         }
     }
 
-    /// Asks Kafka for a topic's number of partitions.
+    /// Asks Kafka for a topic's number of partitions. A topic that was made a moment ago is not known to every broker at once,
+    /// so that one which is not there is asked for again within the time.
     pub(crate) async fn ask_partitions(
         self: &Arc<Self>,
         topic: &str,
         timeout: Duration,
     ) -> Result<i32, PublishError> {
+        const PAUSE: Duration = Duration::from_millis(200);
         let topic = topic.to_owned();
-        self.blocking(
-            move |producer| match partition_count(producer.client(), &topic, timeout) {
-                Ok(0) => Err(PublishError::UnknownTopic(topic)),
-                Ok(partitions) => Ok(partitions),
-                Err(error) => {
-                    producer.context().note_silence();
-                    Err(sort(&error, ""))
+        self.blocking(move |producer| {
+            let began = Instant::now();
+            loop {
+                match partition_count(producer.client(), &topic, timeout) {
+                    Ok(0) if began.elapsed() < timeout => std::thread::sleep(PAUSE),
+                    Ok(0) => return Err(PublishError::UnknownTopic(topic)),
+                    Ok(partitions) => return Ok(partitions),
+                    Err(error) => {
+                        producer.context().note_silence();
+                        return Err(sort(&error, ""));
+                    }
                 }
-            },
-        )
+            }
+        })
         .await
     }
 

@@ -94,6 +94,9 @@ impl<R: SchemaRegistry + Send + Sync> SchemaRegistry for std::sync::Arc<R> {
 /// Why not, without the address: it may hold a password.
 pub fn check_address(url: &str) -> Result<(), RegistryError> {
     let reason = match reqwest::Url::parse(url) {
+        Ok(parsed) if parsed.query().is_some() || parsed.fragment().is_some() => {
+            "it may have no query; a login belongs into registry.username, or registry.token".to_owned()
+        }
         Ok(parsed) if ["http", "https"].contains(&parsed.scheme()) => return Ok(()),
         Ok(_) => "http:// or https:// is expected".to_owned(),
         Err(error) => error.to_string(),

@@ -137,17 +137,7 @@ async fn a_role_at_work_waits_for_a_password_that_was_rotated_away_and_comes_bac
         .1
         .replace("//redline@", &format!("//{role}@"));
     let variables = secure.postgres("good", &redline.name).with("DATABASE_URL", &url);
-    let mut relay = redline.start("relay", &variables.pairs());
-    relay.wait_for_log("the relay is at work", REST).await;
-    sql(format!("alter role {role} password 'another'")).await;
-    sql(format!(
-        "select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'"
-    ))
-    .await;
-    let line = relay.wait_for_log("refuses the login", REST).await;
-    assert!(line.contains("database.password"), "{line}");
-    sql(format!("alter role {role} password 'a-good-password'")).await;
-    until("the relay is connected again", REST, async || {
+    let is_connected = async || {
         let connected = redline
             .count("select count(*) from pg_stat_activity where usename like 'rotated%'")
             .await;
@@ -156,8 +146,20 @@ async fn a_role_at_work_waits_for_a_password_that_was_rotated_away_and_comes_bac
         } else {
             Err("it is not".to_owned())
         }
-    })
+    };
+    let mut relay = redline.start("relay", &variables.pairs());
+    relay.wait_for_log("the relay is at work", REST).await;
+    // Who is still being let in is not seen as this user yet, and would not be sent away.
+    until("the relay is connected", REST, is_connected).await;
+    sql(format!("alter role {role} password 'another'")).await;
+    sql(format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'"
+    ))
     .await;
+    let line = relay.wait_for_log("refuses the login", REST).await;
+    assert!(line.contains("database.password"), "{line}");
+    sql(format!("alter role {role} password 'a-good-password'")).await;
+    until("the relay is connected again", REST, is_connected).await;
     redline.stop(vec![relay]).await;
     redline.remove().await;
 }

@@ -25,14 +25,28 @@ fn found_everything(ended: &Ended) {
 }
 
 #[tokio::test]
-async fn a_demo_finds_what_it_planted_and_so_does_a_second_start_over_what_the_first_recorded() {
+async fn a_demo_finds_what_it_planted_and_the_next_one_says_that_it_did_before() {
     let demo = Demo::default();
     let first = demo.run(&["--once"], &[]).await;
     found_everything(&first);
-    let second = demo.run(&["--once"], &[]).await;
-    found_everything(&second);
-    let other_sheet = demo.run(&["--once", "--seed", "2"], &[]).await;
-    found_everything(&other_sheet);
+    assert!(first.stdout.contains("Flagged first, after"), "{}", first.stdout);
+
+    let mut second = demo.start(&[]);
+    second.wait_for_log("It goes on with an edit", JUDGED).await;
+    let told = second.log();
+    assert!(
+        told.contains("An earlier start has recorded this sheet"),
+        "{told}"
+    );
+    assert!(!told.contains("Flagged first, after"), "nothing is new: {told}");
+    assert!(told.contains("Everything that was planted was found"), "{told}");
+    assert_eq!(second.terminate(STOPPED).await, 0);
+
+    for from_nothing in [&["--once"][..], &["--once", "--seed", "2"]] {
+        let ended = demo.run(from_nothing, &[]).await;
+        found_everything(&ended);
+        assert!(ended.stdout.contains("Flagged first, after"), "{}", ended.stdout);
+    }
 }
 
 #[tokio::test]
@@ -103,16 +117,16 @@ async fn everything_that_a_demo_tells_to_look_at_is_there_and_it_stops_when_told
 }
 
 #[tokio::test]
-async fn a_demo_that_is_stopped_while_it_starts_leaves_nothing_running() {
+async fn a_demo_that_is_stopped_while_it_starts_leaves_nothing_running_and_says_that_nothing_was_judged() {
     let demo = Demo::default();
-    let process = demo.start(&[]);
+    let process = demo.start_with(&["--once"], &[]);
     let lock = demo.folder().join("demo/postgres/data/postmaster.pid");
     until("its Postgres runs", JUDGED, async || match lock.exists() {
         true => Ok(()),
         false => Err("it does not".to_owned()),
     })
     .await;
-    assert_eq!(process.terminate(STOPPED).await, 0);
+    assert_eq!(process.terminate(STOPPED).await, 1);
     until("its Postgres has ended too", STOPPED, async || {
         match lock.exists() {
             true => Err("it runs on".to_owned()),
@@ -129,6 +143,22 @@ async fn a_demo_that_was_killed_is_no_hindrance_to_the_next_one() {
     process.wait_for_log("Flagged first", JUDGED).await;
     process.kill9();
     found_everything(&demo.run(&["--once"], &[]).await);
+}
+
+#[tokio::test]
+async fn a_demo_leaves_a_postgres_alone_that_is_not_its_own_whatever_its_lock_says() {
+    let demo = Demo::default();
+    let other = Demo::default();
+    let mut running = other.start(&[]);
+    running.wait_for_log("Redline, all of it", JUDGED).await;
+    found_everything(&demo.run(&["--once"], &[]).await);
+    // As if the demo had been killed, and the number of its Postgres were another one's now.
+    let lock = |demo: &Demo| demo.folder().join("demo/postgres/data/postmaster.pid");
+    fs::copy(lock(&other), lock(&demo)).expect("the lock of the other one");
+    found_everything(&demo.run(&["--once"], &[]).await);
+    assert!(running.is_alive(), "{}", running.log());
+    assert!(lock(&other).exists(), "the other Postgres runs on");
+    assert_eq!(running.terminate(STOPPED).await, 0);
 }
 
 #[tokio::test]
@@ -162,6 +192,21 @@ async fn a_demo_uses_the_server_that_is_named_and_touches_nothing_of_it_but_a_da
         !demo.folder().join("demo/postgres").exists(),
         "it makes no Postgres of its own"
     );
+    let named = [("DATABASE_URL", services.database.as_str())];
+    let mut running = demo.start(&named);
+    running.wait_for_log("Redline, all of it", JUDGED).await;
+    let other = Demo::default();
+    let refused = other.run(&["--once"], &named).await;
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(
+        refused
+            .stderr
+            .contains("another demo uses the database redline_demo"),
+        "{}",
+        refused.stderr
+    );
+    assert!(running.is_alive(), "{}", running.log());
+    assert_eq!(running.terminate(STOPPED).await, 0);
 }
 
 #[tokio::test]

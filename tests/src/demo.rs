@@ -61,8 +61,13 @@ impl Demo {
 
     /// Starts a demo of 300 rows.
     pub fn start(&self, variables: &[(&str, &str)]) -> Process {
+        self.start_with(&[], variables)
+    }
+
+    /// The same with arguments.
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         fs::create_dir_all(&self.folder).expect("a temporary folder can be made");
-        Process::start(self.command(&[], variables), self.folder.join("output.log"))
+        Process::start(self.command(arguments, variables), self.folder.join("output.log"))
     }
 }
 

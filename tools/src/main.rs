@@ -21,7 +21,7 @@ use crate::commands::{
     approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
     rules, serve, simulate, work,
 };
-use crate::settings::Settings;
+use crate::settings::{Origin, Settings};
 
 /// Change detection for money: from producers over Kafka to flags, counted once.
 #[derive(Parser)]
@@ -42,7 +42,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// See it work: everything in one process, nothing to install, and a sheet with findings to be found.
+    /// See it work: everything in one process, nothing to install, and a sheet with findings to be found. Where DATABASE_URL
+    /// names a server, it uses a database `redline_demo` there; else a Postgres of its own.
     #[command(after_help = "Example: redline demo --once")]
     Demo(demo::Demo),
     /// Make or update topics, schemas, database and first rules.
@@ -271,8 +272,8 @@ fn told(error: &anyhow::Error) -> String {
 pub(crate) struct Misuse(pub(crate) String);
 
 async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
-    let file = arguments.config.as_deref();
-    let loaded = Settings::load(file);
+    let file = arguments.config.clone();
+    let loaded = Settings::load(file.as_deref());
     if let Command::Doctor(DoctorArguments {
         quiet: false,
         totals: false,
@@ -281,7 +282,7 @@ async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
     }) = arguments.command
     {
         // It says itself what is wrong, settings too, and no log in between.
-        return Ok(found(doctor::check(file, loaded, json).await?));
+        return Ok(found(doctor::check(file.as_deref(), loaded, json).await?));
     }
     let settings = loaded.map_err(|error| Misuse(format!("{error:#}")))?;
     let destination = match &mut arguments.command {
@@ -292,6 +293,13 @@ async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
     let role = arguments.command.role();
     let telemetry = redline_telemetry::start(&settings.log, &settings.traces, role, destination)
         .map_err(|error| Misuse(error.to_string()))?;
+    let unused = Origin::find(file.as_deref()).unused;
+    if !unused.is_empty() {
+        tracing::warn!(
+            "{}: no setting is called so, and nothing is set by it; a key is REDLINE_<SECTION>__<KEY>, with two underscores between",
+            unused.join(", ")
+        );
+    }
     let place = redline_store::place(settings.database.url())?;
     let ended = obey(arguments.command, settings).await;
     telemetry.shutdown().await;

@@ -171,11 +171,11 @@ fn explain(errors: figment::Error) -> anyhow::Error {
     let lines: Vec<String> = errors
         .into_iter()
         .map(|error| {
+            let key = error.path.join(".");
             let place = error
                 .metadata
                 .as_ref()
-                .map_or_else(String::new, |from| format!(" (set in {})", from.name));
-            let key = error.path.join(".");
+                .map_or_else(String::new, |from| format!(" (set {})", origin::told(from, &key)));
             // A syntax error quotes the line, which may hold a password.
             let kind = match connections::is_secret(&key) {
                 true => "a text in quotes is expected".to_owned(),
@@ -203,7 +203,8 @@ fn explain(errors: figment::Error) -> anyhow::Error {
 fn words(kind: &Kind) -> String {
     match kind {
         Kind::UnknownField(_, expected) => format!("unknown field; there are {}", expected.join(", ")),
-        kind => kind.to_string(),
+        // figment puts its own marks around those of serde.
+        kind => kind.to_string().replace("``", "`"),
     }
 }
 
@@ -256,7 +257,10 @@ mod tests {
                 "work.batch_records: invalid type",
             ),
             ("[ingest]\nlisten = \"nowhere\"", "ingest.listen:"),
-            ("[traces]\nprotocol = \"http\"", "traces.protocol: "),
+            (
+                "[traces]\nprotocol = \"http\"",
+                "expected `grpc` or `http/protobuf`",
+            ),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(part), "{error}");

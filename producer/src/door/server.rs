@@ -32,7 +32,9 @@ const CLIENT_CHECK: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is taken or not ours.
-    #[error("cannot listen on {address} (ingest.listen): {reason}")]
+    #[error(
+        "cannot listen on {address}: {reason}; set ingest.listen to another address, or stop what listens there"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -138,6 +138,14 @@ impl KafkaSettings {
     /// # Errors
     /// A sentence that names the key.
     pub fn check(&self) -> Result<(), String> {
+        if self.bootstrap_servers.contains('@') {
+            // What stands there is not repeated: it may be a password.
+            return Err(
+                "kafka.bootstrap_servers holds a login; host:port,host:port is expected, and logins belong into \
+                 kafka.username and kafka.password"
+                    .to_owned(),
+            );
+        }
         if let Some((key, name)) = OWN
             .iter()
             .find(|(_, name)| self.client.contains_key(*name) && self.own().any(|(own, _)| own == *name))
@@ -296,6 +304,14 @@ mod tests {
             ..KafkaSettings::default()
         };
         assert!(refused(user()).contains("kafka.password is not"));
+        let login = refused(KafkaSettings {
+            bootstrap_servers: "u:hunter2@h:1".to_owned(),
+            ..KafkaSettings::default()
+        });
+        assert!(
+            login.contains("kafka.bootstrap_servers") && !login.contains("hunter2"),
+            "{login}"
+        );
         let twice = KafkaSettings {
             password: Some("hunter2".into()),
             ..user()

@@ -58,7 +58,12 @@ pub(crate) async fn check(settings: &Settings, services: &[Service]) -> anyhow::
     }
     match postgres {
         Err(error) if error.is_unusable() => return Err(error.into()),
-        Err(error) => tracing::warn!("waiting: {error}"),
+        Err(error) => {
+            let place = redline_store::place(settings.database.url())?;
+            tracing::warn!(
+                "waiting: Postgres at {place} does not answer ({error}); look at it, and at database.url"
+            );
+        }
         Ok(()) => {}
     }
     Ok(())

@@ -45,9 +45,9 @@ impl Instruments {
         let Some(address) = address else {
             return Ok(());
         };
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} ({key})"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; set {key} to another address, or stop what listens there")
+        })?;
         let address = listener.local_addr()?;
         self.survey(settings, stop)?;
         tracing::info!(%address, "GET /metrics is answered");

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use figment::value::UncasedStr;
+use figment::{Metadata, Source};
 
-use super::{DEFAULT_FILE, WELL_KNOWN, is_setting};
+use super::{DEFAULT_FILE, WELL_KNOWN, connections, is_setting};
 
 /// Sections, as variables name them: other variables with our prefix are none of ours.
 pub(super) const SECTIONS: [&str; 13] = [
@@ -42,7 +43,7 @@ impl Origin {
             if let Some((_, key)) = WELL_KNOWN.iter().find(|(variable, _)| *variable == name) {
                 origin.variables.push((name, (*key).to_owned()));
             } else if let Some(rest) = name.strip_prefix("REDLINE_") {
-                if is_setting(UncasedStr::new(rest)) {
+                if is_setting(UncasedStr::new(rest)) || connections::is_read_as_text(rest) {
                     let key = rest.to_lowercase().replace("__", ".");
                     origin.variables.push((name, key));
                 } else if SECTIONS.iter().any(|section| is_of(rest, section)) {
@@ -56,6 +57,21 @@ impl Origin {
     }
 }
 
+/// Where a value comes from, for whoever has to mend it.
+pub(super) fn told(from: &Metadata, key: &str) -> String {
+    if let Some(Source::File(path)) = &from.source {
+        return format!("in {}", path.display());
+    }
+    if from.name.contains("TOML") {
+        return "in the settings file".to_owned();
+    }
+    let known = WELL_KNOWN.iter().find(|(_, known)| *known == key);
+    match known {
+        Some((variable, _)) if std::env::var_os(variable).is_some() => format!("by {variable}"),
+        _ => format!("by REDLINE_{}", key.to_uppercase().replace('.', "__")),
+    }
+}
+
 /// Whether a name is a section's, with one underscore behind it.
 fn is_of(name: &str, section: &str) -> bool {
     name.strip_prefix(section)
@@ -65,7 +81,10 @@ fn is_of(name: &str, section: &str) -> bool {
 /// The settings file: what the command line says, else REDLINE_CONFIG, else the usual place if it is there.
 pub(super) fn chosen_file(file: Option<&Path>) -> Option<PathBuf> {
     file.map(Path::to_path_buf)
-        .or_else(|| std::env::var_os("REDLINE_CONFIG").map(PathBuf::from))
+        .or_else(|| {
+            let named = std::env::var_os("REDLINE_CONFIG").filter(|path| !path.is_empty());
+            named.map(PathBuf::from)
+        })
         .or_else(|| {
             let usual = Path::new(DEFAULT_FILE);
             usual.is_file().then(|| usual.to_path_buf())
@@ -77,6 +96,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn where_a_value_comes_from_is_told_by_its_file_or_its_variable() {
+        let file = Metadata::from("TOML file", Path::new("configs/redline.toml"));
+        assert_eq!(told(&file, "work.group"), "in configs/redline.toml");
+        let variable = Metadata::named("`REDLINE_` environment variable(s)");
+        assert_eq!(
+            told(&variable, "work.batch_records"),
+            "by REDLINE_WORK__BATCH_RECORDS"
+        );
+        let text = Metadata::named("alloc::string::String");
+        assert_eq!(told(&text, "kafka.password"), "by REDLINE_KAFKA__PASSWORD");
+    }
+
+    #[test]
     fn variables_are_named_with_the_key_that_they_set() {
         let names = [
             "REDLINE_INGEST__LISTEN",
@@ -85,6 +117,8 @@ mod tests {
             "REDLINE_CONFIG",
             "REDLINE_INGEST_LISTEN",
             "REDLINE_CACHE",
+            "REDLINE_KAFKA__PASSWORD",
+            "REDLINE_KAFKA__CLIENT__SOCKET_TIMEOUT_MS",
         ];
         let origin = Origin::of_variables(names.iter().map(|name| (*name).to_owned()));
         let pair = |variable: &str, key: &str| (variable.to_owned(), key.to_owned());
@@ -93,6 +127,11 @@ mod tests {
             [
                 pair("DATABASE_URL", "database.url"),
                 pair("REDLINE_INGEST__LISTEN", "ingest.listen"),
+                pair(
+                    "REDLINE_KAFKA__CLIENT__SOCKET_TIMEOUT_MS",
+                    "kafka.client.socket_timeout_ms"
+                ),
+                pair("REDLINE_KAFKA__PASSWORD", "kafka.password"),
             ]
         );
         assert_eq!(origin.unused, ["REDLINE_INGEST_LISTEN"]);

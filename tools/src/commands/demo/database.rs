@@ -1,8 +1,8 @@
 //! What is in the demo's database before the sheet comes: tables, a key, and nothing of another sheet.
 
-use anyhow::Context as _;
-use redline_store::keys;
-use redline_store::sqlx::{self, PgPool};
+use anyhow::{Context as _, ensure};
+use redline_store::sqlx::{self, PgConnection, PgPool};
+use redline_store::{Timeouts, keys};
 
 use super::folder::Folder;
 use crate::settings::DatabaseSettings;
@@ -29,9 +29,25 @@ pub(super) async fn of_its_own(named: &DatabaseSettings) -> anyhow::Result<Datab
         .context("DATABASE_URL names no database: postgres://user@host/database is expected")
 }
 
-/// Makes the tables. What an earlier demo recorded stays when it was the same sheet: it comes again as duplicates. Another
-/// sheet begins from nothing.
-pub(super) async fn prepare(url: &str, sheet: &str, folder: &Folder) -> anyhow::Result<()> {
+/// Keeps every other demo out of the database for as long as the connection lasts: it would begin from nothing under our feet.
+pub(super) async fn alone(url: &str) -> anyhow::Result<PgConnection> {
+    /// "demo" in ASCII.
+    const LOCK: i64 = 0x6465_6d6f;
+    let mut connection = redline_store::recording_connection(url, "demo", Timeouts::default()).await?;
+    let is_alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(LOCK)
+        .fetch_one(&mut connection)
+        .await?;
+    ensure!(
+        is_alone,
+        "another demo uses the database {NAME} on the server of DATABASE_URL; stop it, or unset DATABASE_URL"
+    );
+    Ok(connection)
+}
+
+/// Makes the tables. What an earlier demo of this build recorded stays when it was the same sheet: it comes again as
+/// duplicates. Another sheet begins from nothing, and so does `anew`.
+pub(super) async fn prepare(url: &str, sheet: &str, folder: &Folder, anew: bool) -> anyhow::Result<()> {
     let pool = redline_store::pool(url, "demo", 1)?;
     let recorded: Option<String> = sqlx::query_scalar(
         "select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = 'redline'",
@@ -39,7 +55,7 @@ pub(super) async fn prepare(url: &str, sheet: &str, folder: &Folder) -> anyhow::
     .fetch_optional(&pool)
     .await?
     .flatten();
-    if recorded.as_deref() != Some(sheet) {
+    if anew || recorded.as_deref() != Some(sheet) {
         sqlx::raw_sql("drop schema if exists redline cascade")
             .execute(&pool)
             .await?;

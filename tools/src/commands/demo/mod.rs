@@ -19,18 +19,19 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
-use indicatif::ProgressBar;
+use indicatif::{HumanCount, ProgressBar};
 use redline_consumer::cluster::Cluster;
 use redline_consumer::deduplicate::MemoryMarks;
 use redline_producer::kafka::KafkaSettings;
 use redline_schemas::EventKind;
 use redline_schemas::compiled::CompiledSchemas;
 use redline_simulator::{Simulation, SimulationSettings, rulebook};
-use redline_store::sqlx::PgPool;
+use redline_store::sqlx::{PgConnection, PgPool};
 use redline_store::{positions, rules};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::broker::Broker;
@@ -38,7 +39,7 @@ use self::folder::Folder;
 use self::postgres::Postgres;
 use self::sheet::Judged;
 use super::instruments::Instruments;
-use super::{counted, spinner};
+use super::spinner;
 use crate::commands::feed::Feed;
 use crate::roles::Roles;
 use crate::settings::{DatabaseSettings, Settings};
@@ -49,7 +50,7 @@ const MOST_MARKS: usize = 200_000;
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// End after the sheet: exit 0 when everything that was planted was found and nothing else, else 3.
+    /// Begin from nothing and end after the sheet: exit 0 when everything that was planted was found and nothing else, else 3.
     #[arg(long)]
     once: bool,
     /// Rows of the sheet.
@@ -90,10 +91,19 @@ pub(crate) async fn run(
     let folder = demo.taken.take().context("the demo has no folder")?;
     let bar = spinner()?;
     bar.enable_steady_tick(Duration::from_millis(100));
+    let once = demo.once;
+    // A terminal that is closed must not leave Postgres behind. Roles take no notice of it, so that nohup works.
+    let mut hangup = signal(SignalKind::hangup())?;
+    let closed = stop.clone();
+    tokio::spawn(async move {
+        if hangup.recv().await.is_some() {
+            closed.cancel();
+        }
+    });
     let installing = Installation::start(&folder, settings, &demo, &bar);
     let mut installation = tokio::select! {
         installation = installing => installation?,
-        () = stop.cancelled() => return Ok(Ending::Done),
+        () = stop.cancelled() => return told_to_stop(once),
     };
     let ending = installation.play(&demo, &folder, &bar, stop).await;
     bar.finish_and_clear();
@@ -101,6 +111,14 @@ pub(crate) async fn run(
         postgres.stop().await?;
     }
     ending
+}
+
+/// What a demo comes to that did not come to its end: one that was to judge the sheet has not.
+fn told_to_stop(once: bool) -> anyhow::Result<Ending> {
+    match once {
+        true => Err(anyhow!("told to stop before the sheet was judged")),
+        false => Ok(Ending::Done),
+    }
 }
 
 /// The parts around the pipeline.
@@ -111,6 +129,8 @@ struct Installation {
     /// None where DATABASE_URL names one.
     postgres: Option<Postgres>,
     pool: PgPool,
+    /// Keeps another demo out of the database.
+    _alone: PgConnection,
     key: String,
     began: Instant,
 }
@@ -132,12 +152,14 @@ impl Installation {
             Some(postgres) => DatabaseSettings::at(&postgres.url),
             None => database::of_its_own(&settings.database).await?,
         };
+        let alone = database::alone(settings.database.url()).await?;
         say("making the sheet");
-        let simulation = Simulation::new(SimulationSettings {
+        let sheet = SimulationSettings {
             seed: demo.seed,
             rows: demo.rows,
             ..SimulationSettings::default()
-        });
+        };
+        let simulation = tokio::task::spawn_blocking(|| Simulation::new(sheet)).await?;
         let broker = Broker::start(&settings.topics)?;
         // The broker of the demo knows no logins.
         settings.kafka = KafkaSettings {
@@ -149,8 +171,9 @@ impl Installation {
         // Nobody waits for a flag of the demo, and it is to be a quiet guest.
         settings.relay.poll_milliseconds = 500;
         settings.ingest.listen = free_address(settings.ingest.listen).await?;
-        let sheet = format!("redline demo: seed {}, {} rows", demo.seed, demo.rows);
-        database::prepare(settings.database.url(), &sheet, folder).await?;
+        let revision = env!("REDLINE_REVISION");
+        let sheet = format!("redline demo {revision}: seed {}, {} rows", demo.seed, demo.rows);
+        database::prepare(settings.database.url(), &sheet, folder, demo.once).await?;
         let pool = redline_store::pool(settings.database.url(), "demo", 2)?;
         let rules_text = format!(
             "{}\n{}",
@@ -166,6 +189,7 @@ impl Installation {
             broker,
             postgres,
             pool,
+            _alone: alone,
             key,
             began,
         })
@@ -192,7 +216,7 @@ impl Installation {
         bar.suspend(|| self.introduce(folder, address))?;
         let mut roles = pin!(roles.ended());
         let ending = tokio::select! {
-            ended = &mut roles => return ended.map(|()| Ending::Done),
+            ended = &mut roles => return ended.and_then(|()| told_to_stop(demo.once)),
             ending = self.show(demo, address, bar) => ending,
         };
         stop.cancel();
@@ -214,9 +238,13 @@ impl Installation {
             self.broker.bootstrap_servers
         )?;
         writeln!(out, "  HTTP      http://{address}")?;
+        let what = match &self.postgres {
+            Some(_) => "database",
+            None => "key",
+        };
         writeln!(
             out,
-            "  Folder    {}, with its database and {}\n",
+            "  Folder    {}, with its {what} and {}\n",
             folder.path().display(),
             folder::LOG
         )?;
@@ -235,9 +263,10 @@ impl Installation {
         bar.finish_and_clear();
         writeln!(
             out,
-            "Found of what was planted in {} ({events}, {}), after {:.0} s:\n",
-            counted(demo.rows, "row", "rows"),
-            counted(self.simulation.facts.len(), "fact", "facts"),
+            "Found of what was planted in {} rows ({} events, {} facts), after {:.0} s:\n",
+            HumanCount(demo.rows as u64),
+            HumanCount(events),
+            HumanCount(self.simulation.facts.len() as u64),
             self.began.elapsed().as_secs_f64()
         )?;
         writeln!(
@@ -264,7 +293,7 @@ impl Installation {
         writeln!(out, "{}", next.told())?;
         writeln!(
             out,
-            "It goes on with an edit every two seconds, of the source {}. New flags:\n",
+            "It goes on with an edit every two seconds, of the source {}, dated as the\nsheet is. New flags:\n",
             live::SOURCE
         )?;
         live::go_on(&mut feed, &self.pool).await?;

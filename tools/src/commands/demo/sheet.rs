@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use redline_schemas::registry::SchemaRegistry;
 use redline_simulator::{FactsArrive, Order, Report, Simulation, compare};
 use redline_store::sqlx::PgPool;
@@ -12,7 +12,6 @@ use redline_store::{StoreError, findings, quiet};
 use serde_json::Value;
 
 use super::told;
-use crate::commands::counted;
 use crate::commands::feed::Feed;
 
 /// Published records that are not recorded yet, at most: the mock cluster drops what is beyond 5 MiB in a partition.
@@ -26,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Judged {
     pub(super) report: Report,
     pub(super) flags: Vec<Value>,
-    /// How many events there were, in words.
-    pub(super) events: String,
+    /// How many events there were.
+    pub(super) events: u64,
 }
 
 /// Publishes everything, waits until it is judged, and compares.
@@ -46,6 +45,7 @@ pub(super) async fn judge<R: SchemaRegistry>(
     bar.set_length(all);
     bar.set_message("no flags yet");
     let mut progress = Progress::new(pool, bar, began);
+    progress.tell_earlier().await?;
     for message in &messages {
         let sent = feed.send(message).await?;
         while sent.is_multiple_of(1_000) && sent.saturating_sub(progress.recorded) > MOST_BEHIND {
@@ -67,7 +67,7 @@ pub(super) async fn judge<R: SchemaRegistry>(
     Ok(Judged {
         report,
         flags,
-        events: counted(events, "event", "events"),
+        events,
     })
 }
 
@@ -96,6 +96,27 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Says so where this sheet was judged at an earlier start.
+    async fn tell_earlier(&mut self) -> anyhow::Result<()> {
+        let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
+        let source = redline_simulator::rulebook::SOURCE;
+        let (first, flags) = findings::first_and_count(&mut connection, source).await?;
+        let Some(first) = first else { return Ok(()) };
+        self.flags = flags;
+        let told = told::wrapped(
+            &format!(
+                "An earlier start has recorded this sheet, with {} flags. It comes again, as duplicates that change \
+                 nothing. The first flag was:",
+                HumanCount(flags.unsigned_abs())
+            ),
+            "",
+        );
+        let first = told::wrapped(&first, "  ");
+        self.bar
+            .suspend(|| writeln!(std::io::stdout(), "{told}{first}"))?;
+        Ok(())
+    }
+
     /// Looks, and shows it; answers whether nothing is left to derive or to publish.
     async fn look(&mut self) -> anyhow::Result<bool> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
@@ -104,7 +125,9 @@ impl<'a> Progress<'a> {
         let (first, flags) = findings::first_and_count(&mut connection, source).await?;
         self.recorded = state.positions.values().map(|next| next.unsigned_abs()).sum();
         self.bar.set_position(self.recorded);
-        self.bar.set_message(counted(flags, "flag", "flags"));
+        let word = if flags == 1 { "flag" } else { "flags" };
+        self.bar
+            .set_message(format!("{} {word}", HumanCount(flags.unsigned_abs())));
         if self.flags == 0
             && let Some(first) = first
         {

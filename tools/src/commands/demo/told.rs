@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use indicatif::HumanCount;
 use redline_schemas::Amount;
 use redline_simulator::{Report, Truth};
 use serde_json::Value;
@@ -59,7 +60,7 @@ pub(super) fn comparison(truth: &Truth, flags: &[Value], report: &Report) -> Str
 fn cell((found, planted): (usize, usize)) -> String {
     match (found, planted) {
         (0, 0) => "-".to_owned(),
-        _ => format!("{found} of {planted}"),
+        _ => format!("{} of {}", HumanCount(found as u64), HumanCount(planted as u64)),
     }
 }
 
@@ -124,17 +125,21 @@ impl Next<'_> {
             psql,
             flag,
         } = self;
+        let source = redline_simulator::rulebook::SOURCE;
         let curl = "curl -sS -H \"Authorization: Bearer $KEY\"";
         let mut lines = String::new();
         let _ = writeln!(lines, "Look further, in another terminal:\n");
-        let _ = writeln!(lines, "  The costliest flags over HTTP, with the demo's key:");
+        let _ = writeln!(
+            lines,
+            "  The newest flags of high risk over HTTP, with the demo's key:"
+        );
         let _ = writeln!(lines, "    KEY={key}");
         let _ = writeln!(
             lines,
-            "    {curl} \\\n      '{address}/v1/flags?risk=HIGH&limit=5'"
+            "    {curl} \\\n      '{address}/v1/flags?source={source}&risk=HIGH&limit=5'"
         );
         if let Some(flag) = flag {
-            let (source, row) = (text(flag, "source"), text(flag, "entity_id"));
+            let row = text(flag, "entity_id");
             let _ = writeln!(
                 lines,
                 "  The history behind the first flag above, each version and what came of it:"
@@ -144,16 +149,19 @@ impl Next<'_> {
                 "    {curl} \\\n      {address}/v1/entities/row/{source}/{row}/history"
             );
         }
-        let _ = writeln!(lines, "  The flags as others read them, from Kafka:");
         let _ = writeln!(
             lines,
-            "    kcat -C -b {bootstrap_servers} -t {flagged} -e -f '%k\\n' | sort | uniq -c"
+            "  The flags as others read them from Kafka, in Avro; rows with the most of them:"
+        );
+        let _ = writeln!(
+            lines,
+            "    kcat -C -b {bootstrap_servers} -t {flagged} -e -q -f '%k\\n' \\\n      | sort | uniq -c | sort -rn | head -5"
         );
         if let Some(psql) = psql {
             let _ = writeln!(lines, "  The tables:");
             let _ = writeln!(
                 lines,
-                "    {psql} \\\n      -c 'select kind, risk, count(*) from redline.flags group by 1, 2 order by 1, 2'"
+                "    {psql} \\\n      -c \"select kind, risk, count(*) from redline.flags where source = '{source}'\n          and status = 'standing' group by 1, 2 order by 1, 2\""
             );
         }
         let _ = writeln!(

@@ -31,8 +31,17 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
     let metrics = metrics
         .into_iter()
         .filter_map(|(key, address)| Some((key, address?, "/metrics", "redline_")));
-    for (key, address, path, word) in door.into_iter().chain(metrics) {
-        let asked = listening(key, address, path, word);
+    let addresses: Vec<_> = door.into_iter().chain(metrics).collect();
+    for (place, (key, address, path, word)) in addresses.iter().enumerate() {
+        let before = addresses[..place].iter();
+        let same = before
+            .into_iter()
+            .find(|(_, other, ..)| collide(*other, *address));
+        if let Some((other, ..)) = same {
+            report.say(SERVICE, key, same_address(key, other, *address))?;
+            continue;
+        }
+        let asked = listening(key, *address, path, word);
         report.ask(SERVICE, key, "take another port", asked).await?;
     }
     if let Some(endpoint) = &settings.traces.endpoint {
@@ -45,6 +54,19 @@ pub(super) async fn check(report: &mut Report, settings: &Settings) -> anyhow::R
     let needed = settings.ingest.max_connections.get() as u64 + FILES;
     report.say(SERVICE, "open files", judge_files(open, needed))?;
     Ok(())
+}
+
+/// Whether two cannot both be listened on by one machine.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && is_same_host
+}
+
+fn same_address(key: &str, other: &str, address: SocketAddr) -> Outcome {
+    Outcome::warning(
+        format!("{address} is that of {other} too; on one machine only one of them can have it"),
+        format!("set {key} to another port, unless they run on different machines"),
+    )
 }
 
 /// Whether somebody takes connections where traces go.
@@ -69,9 +91,9 @@ async fn listening(key: &str, address: SocketAddr, path: &str, word: &str) -> Ou
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let asked = tokio::time::timeout(PATIENCE, get(address, path)).await;
             match asked {
-                Ok(Ok(answer)) if answer.contains(word) => {
-                    Outcome::ok(format!("Redline answers at {address}"))
-                }
+                Ok(Ok(answer)) if answer.contains(word) => Outcome::ok(format!(
+                    "a Redline answers at {address}; right if it is of this installation"
+                )),
                 _ => Outcome::failed(format!("{address} is taken by another program"), other),
             }
         }
@@ -135,6 +157,16 @@ mod tests {
         insta::assert_snapshot!(told.join("\n"));
     }
 
+    #[test]
+    fn addresses_that_one_machine_cannot_give_twice_are_seen() {
+        let collides = |one: &str, other: &str| collide(one.parse().unwrap(), other.parse().unwrap());
+        assert!(collides("127.0.0.1:8080", "127.0.0.1:8080"));
+        assert!(collides("0.0.0.0:8080", "127.0.0.1:8080"));
+        assert!(!collides("127.0.0.1:8080", "127.0.0.1:9102"));
+        assert!(!collides("127.0.0.1:8080", "192.0.2.1:8080"));
+        assert!(!collides("127.0.0.1:0", "127.0.0.1:0"), "any free one");
+    }
+
     #[tokio::test]
     async fn a_collector_takes_connections_or_is_named_with_the_setting() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -178,7 +210,8 @@ mod tests {
         let asked = || listening("ingest.listen", address, "/healthz", "alive");
         let (outcome, listener) =
             tokio::join!(asked(), answer("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"alive\"}"));
-        assert_eq!(outcome, Outcome::ok(format!("Redline answers at {address}")));
+        let ours = format!("a Redline answers at {address}; right if it is of this installation");
+        assert_eq!(outcome, Outcome::ok(ours));
         let answer = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"SSH-2.0-OpenSSH\r\n").await.unwrap();

@@ -117,9 +117,10 @@ fn judge_quarantine(records: i64) -> Outcome {
     match records {
         0 => Outcome::ok("nothing waits"),
         some => Outcome::warning(
-            format!(
-                "{} and not counted",
-                counted(some, "record waits", "records wait")
+            counted(
+                some,
+                "record waits, and is not counted",
+                "records wait, and are not counted",
             ),
             "`redline quarantine list` says why; `redline quarantine retry` publishes them again",
         ),

@@ -194,7 +194,7 @@ impl Place {
             .kill_on_drop(true)
             .status()
             .await
-            .context("initdb cannot be started")?;
+            .with_context(|| self.not_started("initdb"))?;
         if !status.success() {
             bail!("initdb failed ({status}): {}", self.log_tail());
         }
@@ -223,7 +223,7 @@ impl Place {
         }
         Command::from(command)
             .spawn()
-            .context("Postgres cannot be started")
+            .with_context(|| self.not_started("Postgres"))
     }
 
     /// A demo that was killed leaves its Postgres behind; the lock of the folder says that nobody uses it.
@@ -236,9 +236,10 @@ impl Place {
             .and_then(|text| text.lines().next()?.trim().parse::<i32>().ok())
             .and_then(rustix::process::Pid::from_raw)
         {
-            let is_postgres = fs::read_to_string(format!("/proc/{}/comm", process.as_raw_nonzero()))
-                .is_ok_and(|name| name.trim() == "postgres");
-            if !is_postgres {
+            // The process may have ended long ago, and its number be that of another one. Postgres works in its data.
+            let works_in = fs::read_link(format!("/proc/{}/cwd", process.as_raw_nonzero())).ok();
+            if works_in.is_none() || works_in != self.data().canonicalize().ok() {
+                let _ = fs::remove_file(&lock);
                 break;
             }
             let signal = match began.elapsed() > PATIENCE / 2 {
@@ -268,6 +269,18 @@ impl Place {
             fs::remove_dir_all(self.data())?;
         }
         Ok(())
+    }
+
+    fn not_started(&self, program: &str) -> String {
+        match &self.user {
+            Some(user) => format!(
+                "{program} cannot be started: as root it runs as the user {}, who must be able to enter {}; name another \
+                 folder with --folder",
+                user.uid,
+                self.home.display()
+            ),
+            None => format!("{program} cannot be started"),
+        }
     }
 
     /// The last lines of what Postgres said.
