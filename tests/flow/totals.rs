@@ -152,3 +152,31 @@ async fn neither_a_gap_nor_an_overlap_of_control_totals_can_be_written() {
     assert_eq!(redline.texts(ranges).await, before);
     end(redline, processes).await;
 }
+
+#[tokio::test]
+async fn a_report_of_completeness_has_the_counts_and_sums_of_a_month_and_says_what_is_missing() {
+    let (redline, processes) = recorded("completeness").await;
+    let report = ["report", "completeness", "--period", "2026-02"];
+    let ended = redline.run(&[&report[..], &["--json"]].concat()).await;
+    assert_eq!(ended.code, 3, "a record waits in quarantine: {}", ended.stderr);
+    let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((&json["complete"], &json["quarantined"]), (&false.into(), &1.into()));
+    let topic = &json["topics"][0];
+    assert_eq!((&topic["read"], &topic["accepted"], &topic["duplicate"]), (&8.into(), &5.into(), &2.into()));
+    // Versions 1 to 5 at as many times 95 USD, of which 1 and 2 came twice.
+    let sums: Vec<String> = json["sums"].as_array().expect("sums").iter().map(Value::to_string).collect();
+    assert_eq!(sums.len(), 2, "{sums:?}");
+    assert_eq!((&json["sums"][0]["amount"], &json["sums"][0]["records"]), (&"1425".into(), &5.into()));
+    assert_eq!((&json["sums"][1]["amount"], &json["sums"][1]["outcome"]), (&"285".into(), &"duplicate".into()));
+    assert_eq!((&json["sources"][0]["source"], &json["sources"][0]["entities"]), (&"billing".into(), &1.into()));
+
+    let discard = ["quarantine", "discard", "1", "--because", "a test", "--by", "ann@example.com"];
+    redline.succeed(&discard).await;
+    let text = redline.succeed(&report).await;
+    assert!(text.contains("2026-02-22") && text.contains("1425"), "{text}");
+    let other = redline.succeed(&["report", "completeness", "--period", "2026-03", "--json"]).await;
+    let other: Value = serde_json::from_str(&other).expect("JSON");
+    assert_eq!((&other["sums"], &other["sources"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!(redline.run(&["report", "completeness", "--period", "2026"]).await.code, 2);
+    end(redline, processes).await;
+}

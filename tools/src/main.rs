@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
     approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
-    rules, serve, simulate, work,
+    report, rules, serve, simulate, work,
 };
 use crate::settings::{Origin, Settings};
 
@@ -96,6 +96,9 @@ enum Command {
     /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
+    /// What finance asks of the record.
+    #[command(subcommand, after_help = "Example: redline report completeness --period 2026-03")]
+    Report(report::ReportCommand),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
@@ -364,6 +367,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         }
         Command::Approvals(command) => return approvals::run(command, &settings).await,
         Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
+        Command::Report(command) => return report::run(command, &settings).await,
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)
