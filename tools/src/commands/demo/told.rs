@@ -151,7 +151,7 @@ impl Next<'_> {
         }
         let _ = writeln!(
             lines,
-            "  The flags as others read them from Kafka, in Avro; rows with the most of them:"
+            "  The flags since this start as others read them from Kafka, in Avro, by row:"
         );
         let _ = writeln!(
             lines,
