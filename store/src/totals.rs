@@ -221,7 +221,7 @@ impl<'c> Snapshot<'c> {
              left join redline.control_totals t using (position_id, first_offset, next_offset)
              where s.records > coalesce(case s.outcome when 'accepted' then t.accepted
                  when 'duplicate' then t.duplicate when 'quarantined' then t.quarantined end, 0)
-             order by 1, 2, 3 limit 1",
+             order by 1, 2, 3, 4 limit 1",
         )
         .fetch_optional(&mut *self.transaction)
         .await?;

@@ -97,7 +97,10 @@ enum Command {
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
     /// What finance asks of the record.
-    #[command(subcommand, after_help = "Example: redline report completeness --period 2026-03")]
+    #[command(
+        subcommand,
+        after_help = "Example: redline report completeness --period 2026-03"
+    )]
     Report(report::ReportCommand),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]

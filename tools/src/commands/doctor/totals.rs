@@ -49,8 +49,8 @@ pub(crate) async fn totals(settings: &Settings, json: bool) -> anyhow::Result<bo
 
 fn told(recorded: Counted, held: u64) -> String {
     format!(
-        "{} in {} of {}: {} accepted, {} duplicate, {} quarantined.\n\
-         They lie side by side, agree with the tables, and with {} that Kafka still has.",
+        "{} in {} of {}:\n{} accepted, {} duplicate, {} quarantined.\n\
+         They lie side by side, agree with the tables,\nand with {} that Kafka still has.",
         counted(recorded.records(), "record", "records"),
         counted(recorded.ranges, "range", "ranges"),
         counted(recorded.ledgers, "partition", "partitions"),
