@@ -28,6 +28,7 @@ mod recorder;
 pub mod redis_connection;
 pub mod relay;
 pub mod settings;
+pub mod span;
 mod sums;
 pub mod survey;
 mod traces;

@@ -3,6 +3,7 @@
 //! The promise kept here: an event takes effect exactly once. Position and effects move in one transaction, the
 //! position by compare-and-set, and so does every entity that the transaction read.
 
+pub mod completeness;
 pub mod contributions;
 mod copy;
 pub mod dirty;
@@ -24,6 +25,7 @@ pub mod recorded_rules;
 pub mod reference;
 pub mod rules;
 pub mod survey;
+pub mod totals;
 pub mod types;
 
 use std::str::FromStr;

@@ -15,6 +15,7 @@ mod read_model;
 mod registry;
 mod rights;
 mod saying;
+mod totals;
 
 use std::time::Duration;
 

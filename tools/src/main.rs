@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
     approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
-    rules, serve, simulate, work,
+    report, rules, serve, simulate, work,
 };
 use crate::settings::{Origin, Settings};
 
@@ -86,7 +86,9 @@ enum Command {
     #[command(subcommand, after_help = "Example: redline reference list")]
     Reference(reference::ReferenceCommand),
     /// Check every connection and setting, and say what to mend; exit 3 when there is something.
-    #[command(after_help = "Examples:\n  redline doctor\n  redline doctor --quiet --wait 60")]
+    #[command(
+        after_help = "Examples:\n  redline doctor\n  redline doctor --quiet --wait 60\n  redline doctor --totals"
+    )]
     Doctor(DoctorArguments),
     /// Approvals, and what came of them.
     #[command(subcommand, after_help = "Example: redline approvals list")]
@@ -94,6 +96,12 @@ enum Command {
     /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
+    /// What finance asks of the record.
+    #[command(
+        subcommand,
+        after_help = "Example: redline report completeness --period 2026-03"
+    )]
+    Report(report::ReportCommand),
     /// Measure the recording path against its floors, in one run, on an empty database and Kafka of your own.
     #[command(after_help = "Example: redline bench --versions 68 --server postgres=4711 --server kafka=4712")]
     Bench(bench::BenchArguments),
@@ -107,6 +115,10 @@ struct DoctorArguments {
     /// Wait for quiet so many seconds at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "quiet")]
     wait: u32,
+    /// Only whether the control totals agree with themselves, with the tables and with Kafka; prints the first disagreement and
+    /// exits 3 when they do not. Reads everything once.
+    #[arg(long, conflicts_with = "quiet")]
+    totals: bool,
     /// The result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -269,7 +281,10 @@ async fn run(mut arguments: Arguments) -> anyhow::Result<Ending> {
     let file = arguments.config.clone();
     let loaded = Settings::load(file.as_deref());
     if let Command::Doctor(DoctorArguments {
-        quiet: false, json, ..
+        quiet: false,
+        totals: false,
+        json,
+        ..
     }) = arguments.command
     {
         // It says itself what is wrong, settings too, and no log in between.
@@ -344,12 +359,18 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Key(KeyCommand::Revoke { name }) => key::revoke(&settings, &name).await?,
         Command::Rules(command) => return rules::run(command, &settings).await,
         Command::Reference(command) => return reference::run(command, &settings).await,
+        Command::Doctor(DoctorArguments {
+            totals: true, json, ..
+        }) => {
+            return Ok(found(doctor::totals(&settings, json).await?));
+        }
         Command::Doctor(DoctorArguments { wait, json, .. }) => {
             let wait = std::time::Duration::from_secs(wait.into());
             return Ok(found(doctor::quiet(&settings, wait, json).await?));
         }
         Command::Approvals(command) => return approvals::run(command, &settings).await,
         Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
+        Command::Report(command) => return report::run(command, &settings).await,
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)

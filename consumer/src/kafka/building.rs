@@ -60,6 +60,17 @@ impl Building {
     }
 }
 
+/// A record as Kafka has it.
+pub(crate) fn raw_record(message: &BorrowedMessage<'_>) -> RawRecord {
+    RawRecord {
+        offset: message.offset(),
+        kafka_timestamp: message.timestamp().to_millis().and_then(Timestamp::from_millis),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers::of(message),
+    }
+}
+
 /// Takes one message into the batch that is being filled.
 pub(super) fn take(shared: &Shared, building: &mut Building, message: &BorrowedMessage<'_>) {
     let partition = (message.topic().to_owned(), message.partition());
@@ -77,13 +88,7 @@ pub(super) fn take(shared: &Shared, building: &mut Building, message: &BorrowedM
     if offset < *next {
         return;
     }
-    let record = RawRecord {
-        offset,
-        kafka_timestamp: message.timestamp().to_millis().and_then(Timestamp::from_millis),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: headers::of(message),
-    };
+    let record = raw_record(message);
     building.records += 1;
     building.bytes += record.bytes();
     building.began.get_or_insert_with(Instant::now);

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::assignment::InFlight;
 use self::assignment::{Context, Shared, State, list_of};
+pub(crate) use self::building::raw_record;
 use self::building::{Building, take};
 use crate::batch::{Assigned, Batch, RawRecord};
 use crate::metrics::Metrics;

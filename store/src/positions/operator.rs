@@ -185,7 +185,7 @@ pub async fn accept_gap(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Resu
         "update redline.positions p set next_offset = $4 from redline.positions old
          where old.position_id = p.position_id and p.topic = $1 and p.topic_id = $2 and p.partition = $3
             and p.superseded_at is null and p.next_offset < $4
-         returning p.incarnation, old.next_offset as next_offset",
+         returning p.position_id, p.incarnation, old.next_offset as next_offset",
     )
     .bind(&kafka.topic)
     .bind(&kafka.topic_id)
@@ -211,6 +211,7 @@ pub async fn accept_gap(pool: &PgPool, kafka: &KafkaPartition, by: &str) -> Resu
         by,
     )
     .await?;
+    insert_unread(&mut transaction, row.try_get("position_id")?, first).await?;
     unstop(&mut transaction, kafka).await?;
     transaction.commit().await?;
     Ok(kafka.log_start)
@@ -281,6 +282,25 @@ async fn insert_gap(
     .bind(next_offset)
     .bind(reason)
     .bind(by)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Control totals of offsets that were lost: nothing was read of them.
+async fn insert_unread(
+    connection: &mut PgConnection,
+    position_id: i32,
+    first_offset: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into redline.control_totals (position_id, topic, incarnation, partition, first_offset, next_offset, read,
+            accepted, duplicate, quarantined, records, recorded_at)
+         select position_id, topic, incarnation, partition, $2, next_offset, 0, 0, 0, 0, '', now()
+         from redline.positions where position_id = $1",
+    )
+    .bind(position_id)
+    .bind(first_offset)
     .execute(connection)
     .await?;
     Ok(())

@@ -19,6 +19,7 @@ pub(crate) mod position;
 pub(crate) mod quarantine;
 pub(crate) mod reference;
 pub(crate) mod relay;
+pub(crate) mod report;
 pub(crate) mod rules;
 mod saying;
 pub(crate) mod serve;

@@ -14,12 +14,14 @@ mod redis;
 mod registry;
 mod report;
 mod settings;
+mod totals;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use self::quiet::quiet;
 use self::report::{Outcome, Report};
+pub(crate) use self::totals::totals;
 use crate::settings::Settings;
 
 /// How long one question may take.
