@@ -71,6 +71,21 @@ bench: ## The recording path against its floors: release build, Postgres with fs
 	cargo build --release -p redline
 	$(SERVICES) run --durable -- sh tests/bench.sh $(BENCH)
 
+.PHONY: faults
+faults: ## The crash matrix, with Kafka as three brokers: hours. It goes on where it was interrupted. FAULTS="--seeds 1-5 --fault relay-killed".
+	@$(SERVICES) check
+	cargo build --workspace --bins
+	REDLINE_PREVIOUS_BIN=$$(scripts/previous-binary) $(SERVICES) run --durable --brokers 3 -- \
+		target/debug/redline-faults run --results docs/reliability.jsonl $(FAULTS)
+	target/debug/redline-faults page docs > docs/reliability.md
+
+.PHONY: faults-breaks
+faults-breaks: ## Whether the crash matrix notices what is broken on purpose.
+	@$(SERVICES) check
+	cargo build --workspace --bins
+	$(SERVICES) run --durable -- target/debug/redline-faults breaks --results docs/reliability-breaks.jsonl
+	target/debug/redline-faults page docs > docs/reliability.md
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZ_SECONDS each (default 60). Needs cargo-fuzz; what it finds new stays in fuzz/target.
 	cd fuzz && cargo fuzz build --sanitizer none
@@ -86,3 +101,4 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS each (default 60). Needs cargo-fuzz;
 .PHONY: docs
 docs: ## The reference pages, from the code.
 	REDLINE_WRITE_REFERENCE=1 cargo test -p redline --bin redline reference
+	cargo run -q -p redline-tests --bin redline-faults -- page docs > docs/reliability.md

@@ -5,6 +5,12 @@
 //! read. Whoever comes second records nothing, discards its batch and reads on from the position. Kafka's
 //! committed offsets and Redis's marks are advice: nothing depends on them.
 
+#[cfg(all(
+    any(feature = "break-marks", feature = "break-outbox", feature = "break-numbers"),
+    not(debug_assertions)
+))]
+compile_error!("a deliberate break must never be released: leave the features break-... out");
+
 pub mod backtest;
 pub mod batch;
 mod bounded;

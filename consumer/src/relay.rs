@@ -81,6 +81,8 @@ pub async fn run(
         metrics,
         lead: None,
         refused: HashSet::new(),
+        #[cfg(feature = "break-numbers")]
+        last: 0,
     };
     let mut failure_pause = idle_pause;
     while !stop.is_cancelled() {
@@ -114,6 +116,9 @@ struct Relay<'s> {
     lead: Option<Lead>,
     /// Messages that Kafka refused and that go without their values the next time.
     refused: HashSet<i64>,
+    /// The highest number that was taken.
+    #[cfg(feature = "break-numbers")]
+    last: i64,
 }
 
 /// A connection, and whether it holds the lock.
@@ -169,6 +174,16 @@ impl Relay<'_> {
         if waiting.is_empty() {
             return Ok(Turned::Idle);
         }
+        #[cfg(feature = "break-numbers")]
+        {
+            waiting.retain(|one| one.outbox_id > self.last);
+            self.last = waiting.last().map_or(self.last, |one| one.outbox_id);
+            if waiting.is_empty() {
+                return Ok(Turned::Idle);
+            }
+        }
+        #[cfg(feature = "break-outbox")]
+        outbox::delete(connection, &waiting.iter().map(|one| one.outbox_id).collect::<Vec<_>>()).await?;
         let sends = Sends::begin(&mut waiting);
         let turn = self.turns.begin().await.map_err(RelayError::Turn)?;
         outbox::still_leads(connection).await?;

@@ -3,6 +3,8 @@
 //! The promise kept here: an event takes effect exactly once. Position and effects move in one transaction, the
 //! position by compare-and-set, and so does every entity that the transaction read.
 
+#[cfg(any(feature = "break-positions", feature = "break-revisions"))]
+mod broken;
 pub mod completeness;
 pub mod contributions;
 mod copy;

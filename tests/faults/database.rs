@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use redline_schemas::{Event, EventKind};
 use redline_tests::{Installation, Plan, Proxy, rows};
 
-use crate::cluster::members;
+use redline_tests::cluster::members;
 use crate::running::{PATIENCE, SMALL_BATCHES, for_two_workers, recorded, small_batches_and};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;

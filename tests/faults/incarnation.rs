@@ -5,7 +5,7 @@ use redline_tests::{Installation, Plan, Process, until};
 use serde_json::Value;
 use sqlx::Row as _;
 
-use crate::cluster::make_rows_again;
+use redline_tests::cluster::make_rows_again;
 use crate::feed::Feed;
 use crate::running::{PATIENCE, SMALL_BATCHES, recorded, small_batches_and};
 use crate::stream::{assert_undisturbed, stream};

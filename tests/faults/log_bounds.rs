@@ -9,8 +9,8 @@ use redline_schemas::EventKind;
 use redline_tests::{Installation, Kafka, Plan, Services, until};
 use sqlx::Row as _;
 
-use crate::cluster::{delete_records, wait_for_kafka};
-use crate::restarts::{harness, is_ours};
+use redline_tests::cluster::{delete_records, wait_for_kafka};
+use redline_tests::{harness, is_ours};
 use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::{alone, beside_another};

@@ -10,7 +10,6 @@
     reason = "Kafka as foreign clients see it, not as ours do"
 )]
 
-mod cluster;
 mod copy;
 mod database;
 mod derived;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{commit_by_hand, committed};
+use redline_tests::cluster::{commit_by_hand, committed};
 use crate::feed::Feed;
 use crate::running::{SMALL_BATCHES, for_two_workers, recorded};
 use crate::stream::{assert_undisturbed, stream};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use redline_tests::{Installation, Plan, Process, checker, until};
 use sqlx::{Postgres, Transaction};
 
-use crate::cluster::wait_for_kafka;
-use crate::restarts::{harness, is_ours};
+use redline_tests::cluster::wait_for_kafka;
+use redline_tests::{harness, is_ours};
 use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::{alone, beside_another};

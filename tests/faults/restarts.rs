@@ -1,12 +1,10 @@
 //! A service that everybody uses is restarted or stands still in the middle. These tests run alone.
 
-use std::io::Write as _;
-use std::process::Stdio;
 use std::time::Duration;
 
-use redline_tests::{Installation, Services};
+use redline_tests::cluster::wait_for_kafka;
+use redline_tests::{Installation, harness, is_ours};
 
-use crate::cluster::wait_for_kafka;
 use crate::feed::Feed;
 use crate::running::{SMALL_BATCHES, for_two_workers};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
@@ -14,37 +12,6 @@ use crate::turns::alone;
 
 /// Longer than the session of [`SMALL_BATCHES`], and than what waits for Kafka's answers about itself.
 const BEYOND_TIMEOUTS: Duration = Duration::from_secs(8);
-
-/// Runs a command of the harness, such as `restart postgres`.
-pub(crate) async fn harness(arguments: &[&str]) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/services");
-    let output = tokio::process::Command::new("python3")
-        .arg(folder)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("python3 starts");
-    assert!(
-        output.status.success(),
-        "`{}` of the harness fails: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// Whether the harness started a service itself. One that the caller named is somebody's own: it is not restarted,
-/// and the test says that it was left out.
-pub(crate) fn is_ours(service: &str) -> bool {
-    let ours = Services::folder().join(format!("{service}.json")).is_file();
-    if !ours {
-        let _ = writeln!(
-            std::io::stderr(),
-            "left out: {service} was named by the environment, and is not restarted"
-        );
-    }
-    ours
-}
 
 /// Lets two workers record the stream while a service of ours is disturbed; then all must be as if nothing had happened.
 async fn disturbed(service: &str, name: &str, disturb: impl AsyncFnOnce(&Installation, &Feed)) {

@@ -5,8 +5,8 @@ use std::fs;
 use redline_tests::examples::{Running, http_source};
 use redline_tests::{Plan, checker, rows, until};
 
-use crate::cluster::wait_for_kafka;
-use crate::restarts::{harness, is_ours};
+use redline_tests::cluster::wait_for_kafka;
+use redline_tests::{harness, is_ours};
 use crate::running::PATIENCE;
 use crate::turns::alone;
 

@@ -40,6 +40,7 @@ def parse_arguments():
 
     run_parser = commands.add_parser("run", help="run a command while the services are there")
     run_parser.add_argument("--durable", action="store_true", help="as in production: fsync, more heap")
+    run_parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="nodes of Kafka")
     run_parser.add_argument("--jaeger", action="store_true", help="a Jaeger too, built where it is not cached")
     run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     run_parser.set_defaults(function=do_run)
@@ -51,7 +52,7 @@ def parse_arguments():
 
     for action in ("stop", "start", "restart", "pause", "resume"):
         fault = commands.add_parser(action, help=f"{action} one service of the running `run`")
-        fault.add_argument("service", choices=list(VARIABLES))
+        fault.add_argument("service", choices=[*VARIABLES, "kafka-2", "kafka-3"])
         if action in ("stop", "restart"):
             fault.add_argument("--immediate", action="store_true", help="as in a crash")
         fault.set_defaults(function=do_fault, action=action, immediate=False)
@@ -87,7 +88,7 @@ async def fetch_only(found):
 
 def do_run(arguments):
     found = look_or_fail()
-    return until_signal(run(arguments.command, arguments.durable, arguments.jaeger, found))
+    return until_signal(run(arguments.command, arguments.durable, arguments.brokers, arguments.jaeger, found))
 
 
 def do_secure(arguments):

@@ -58,6 +58,8 @@ class Control:
 
     async def _obey(self, action, service, immediate):
         if service not in self.services:
+            if service not in VARIABLES:
+                raise Failure(f"there is no {service}: `run --brokers 3` starts it")
             raise Failure(f"{service} is the one that {VARIABLES[service]} named, not the harness's")
         chosen = self.services[service]
         if action in ("stop", "restart"):

@@ -1,4 +1,4 @@
-"""Apache Kafka: one node that is broker and controller (KRaft)."""
+"""Apache Kafka: nodes that are broker and controller each (KRaft)."""
 
 import hashlib
 import re
@@ -31,12 +31,29 @@ async def fill(folder, log):
     )
 
 
-class Kafka(Service):
-    name = "kafka"
+def name_of(node):
+    """The first node is `kafka`, the others `kafka-2` and so on."""
+    return "kafka" if node == 1 else f"kafka-{node}"
 
-    def __init__(self, folder, java, libraries, durable):
+
+def cluster(folder, java, libraries, durable, size):
+    """Nodes that know one another, by name."""
+    nodes = []
+    for node in range(1, size + 1):
+        nodes.append(Kafka(folder, java, libraries, durable, node, nodes))
+    return {node.name: node for node in nodes}
+
+
+class Kafka(Service):
+    def __init__(self, folder, java, libraries, durable, node, nodes):
+        self.name = name_of(node)
         super().__init__(folder)
+        self.node = node
+        self.nodes = nodes
         self.controller_port = ports.claim()
+        # Who asks for brokers at the first is told the second, where a test may stand in between.
+        self.proxied_port = ports.claim()
+        self.proxy_port = ports.claim()
         self.java = java
         self.libraries = libraries
         self.durable = durable
@@ -47,6 +64,15 @@ class Kafka(Service):
 
     def address(self):
         return f"127.0.0.1:{self.port}"
+
+    def variables(self):
+        if self.node != 1:
+            return {}
+        proxies = [f"{node.proxy_port}={node.proxied_port}" for node in self.nodes]
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": ",".join(node.address() for node in self.nodes),
+            "REDLINE_TEST_KAFKA_PROXIES": ",".join(proxies),
+        }
 
     async def prepare(self):
         (self.folder / "tmp").mkdir()
@@ -79,28 +105,33 @@ class Kafka(Service):
         ]
 
     def _settings(self):
+        voters = ",".join(f"{node.node}@127.0.0.1:{node.controller_port}" for node in self.nodes)
+        copies = len(self.nodes)
+        enough = max(1, copies - 1)
         return f"""\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{self.controller_port}
+node.id={self.node}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxied_port},CONTROLLER://127.0.0.1:{self.controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxy_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 log.dirs={self.data}
 
 # A misspelled topic must fail, not appear.
 auto.create.topics.enable=false
 
 # One node keeps one copy; few partitions start quickly.
+min.insync.replicas={enough}
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={enough}
 share.coordinator.state.topic.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={enough}
 
 # Tests of rebalances should not wait for seconds.
 group.initial.rebalance.delay.ms=0

@@ -16,7 +16,6 @@ import registry
 from control import Control
 from fetch import fetch
 from jaeger import Jaeger
-from kafka import Kafka
 from postgres import Postgres
 from processes import Failure, end_group, report, spawn, together, wait
 from redis import Redis
@@ -38,7 +37,7 @@ async def fetch_all(found, with_jaeger=False):
     return dict(zip(packages, await fetch(list(packages.values())), strict=True))
 
 
-async def run(command, durable, with_jaeger, found):
+async def run(command, durable, brokers, with_jaeger, found):
     """COMMAND's exit status as a shell would tell it."""
     if shutil.which(command[0]) is None:
         # Now, and not after the services have been started for nothing.
@@ -48,7 +47,7 @@ async def run(command, durable, with_jaeger, found):
     services = {}
     control = Control(services)
     try:
-        services.update(make_services(folder, found, fetched, durable))
+        services.update(make_services(folder, found, fetched, durable, brokers))
         if with_jaeger:
             services["jaeger"] = Jaeger(folder, fetched["jaeger"])
         report_given()
@@ -72,14 +71,17 @@ def make_folder(durable):
     return folder
 
 
-def make_services(folder, found, fetched, durable):
+def make_services(folder, found, fetched, durable, brokers):
     make = {
-        "kafka": lambda: Kafka(folder, found.java, fetched["kafka"], durable),
-        "registry": lambda: Registry(folder, found.java, fetched["registry"]),
-        "postgres": lambda: Postgres(folder, found.postgres, durable),
-        "redis": lambda: Redis(folder, found.redis),
+        "kafka": lambda: kafka.cluster(folder, found.java, fetched["kafka"], durable, brokers),
+        "registry": lambda: {"registry": Registry(folder, found.java, fetched["registry"])},
+        "postgres": lambda: {"postgres": Postgres(folder, found.postgres, durable)},
+        "redis": lambda: {"redis": Redis(folder, found.redis)},
     }
-    return {name: make[name]() for name in names_to_start()}
+    services = {}
+    for name in names_to_start():
+        services.update(make[name]())
+    return services
 
 
 def report_given():

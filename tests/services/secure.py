@@ -125,7 +125,7 @@ class Issuer(Service):
 
 class SecureKafka(Kafka):
     def __init__(self, folder, java, libraries, keys):
-        super().__init__(folder, java, libraries, durable=False)
+        super().__init__(folder, java, libraries, durable=False, node=1, nodes=[self])
         self.keys = keys
         # Each has a certificate and a way to log in.
         self.ways = {
@@ -174,7 +174,6 @@ class SecureKafka(Kafka):
                 line += protocols
             lines.append(line)
         lines += [
-            "inter.broker.listener.name=PLAINTEXT",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             # Whoever comes in plain text is the test itself.
             "super.users=User:ANONYMOUS",

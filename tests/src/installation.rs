@@ -227,6 +227,20 @@ impl Installation {
         Process::start(self.command(&[role], variables), log)
     }
 
+    /// The same with another binary, such as that of the version before.
+    pub fn start_other(&self, binary: &Path, role: &str, variables: &[(&str, &str)]) -> Process {
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        let log = self.folder.join(format!("{number}-{role}.log"));
+        let mut command = process::command(binary);
+        command
+            .arg("--config")
+            .arg(&self.settings)
+            .arg(role)
+            .envs(variables.iter().copied());
+        Process::start(command, log)
+    }
+
     /// Starts `redline work`.
     pub fn work(&self) -> Process {
         self.start("work", &[])
@@ -424,6 +438,12 @@ impl Installation {
         }
     }
 
+    /// Leaves everything of it for somebody to look at, and says where.
+    pub fn keep(mut self) {
+        self.removed = true;
+        self.tell_where();
+    }
+
     /// Removes everything of it; its processes must have ended.
     pub async fn remove(mut self) {
         self.removed = true;
@@ -455,6 +475,13 @@ impl Drop for Installation {
             eprintln!("{} was not removed: call `remove` at a test's end", self.name);
             return;
         }
+        self.tell_where();
+    }
+}
+
+impl Installation {
+    /// Says where it is, and shows the last lines of every log.
+    fn tell_where(&self) {
         eprintln!(
             "\n{} is kept: {} and the database {}",
             self.name,

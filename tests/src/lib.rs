@@ -18,10 +18,12 @@
 )]
 
 pub mod checker;
+pub mod cluster;
 mod database;
 mod demo;
 mod door;
 pub mod examples;
+mod harness;
 mod http;
 mod installation;
 mod kafka;
@@ -38,12 +40,13 @@ mod wait;
 
 pub use demo::Demo;
 pub use door::{Answer, Door};
+pub use harness::{harness, is_ours};
 pub use http::client as http_client;
 pub use installation::{Installation, Plan};
 pub use kafka::{Kafka, Raw, Read};
 pub use process::{Ended, Process};
 pub use prometheus::{Prometheus, Target};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Stop};
 pub use random::Random;
 pub use registry::Registry;
 pub use secure::{Secure, Variables};

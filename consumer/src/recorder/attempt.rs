@@ -199,7 +199,11 @@ async fn confirm(
             });
         }
     }
-    let confirmed = entities::confirm_duplicates(connection, &probable).await?;
+    let confirmed = if cfg!(feature = "break-marks") {
+        vec![true; probable.len()]
+    } else {
+        entities::confirm_duplicates(connection, &probable).await?
+    };
     Ok(slots
         .into_iter()
         .zip(confirmed)

@@ -200,6 +200,8 @@ impl<M: Marks> Recorder<M> {
         const UNDISTURBED_AFTER: u32 = 2;
         const MOST_DISTURBANCES: u32 = 1_000;
         let hints = self.hints(batch).instrument(asking("redis", "deduplicate")).await;
+        #[cfg(feature = "break-marks")]
+        self.marks.mark(&hashes(batch)).await;
         let mut pause = Duration::from_millis(50);
         let mut disturbances = 0;
         loop {

@@ -141,6 +141,8 @@ async fn move_positions(
     recording: &Recording,
 ) -> Result<(Timestamptz, HashMap<i32, i64>), StoreError> {
     let ranges = &recording.ranges;
+    #[cfg(feature = "break-positions")]
+    crate::broken::accept_any_position(connection, ranges).await?;
     let moved = sqlx::query(
         "update redline.positions p set next_offset = u.next_offset, updated_at = now(),
             watermark = greatest(p.watermark, u.watermark),

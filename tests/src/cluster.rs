@@ -7,9 +7,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
-use redline_tests::{Installation, Kafka, until};
+use crate::installation::Installation;
+use crate::kafka::Kafka;
+use crate::wait::until;
 
-use crate::running::PATIENCE;
+/// Long enough for a busy machine; a test that waits so long fails.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const KAFKA_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,7 +37,7 @@ fn group_consumer(redline: &Installation) -> BaseConsumer {
 }
 
 /// The offsets that the group has committed for the rows' topic.
-pub(crate) async fn committed(redline: &Installation) -> BTreeMap<i32, i64> {
+pub async fn committed(redline: &Installation) -> BTreeMap<i32, i64> {
     let (consumer, topic) = (group_consumer(redline), redline.topics.rows.clone());
     let mut list = TopicPartitionList::new();
     for partition in 0..redline.partitions {
@@ -52,7 +55,7 @@ pub(crate) async fn committed(redline: &Installation) -> BTreeMap<i32, i64> {
 }
 
 /// Commits offsets for the rows' topic by hand, as soon as nobody is left in the group.
-pub(crate) async fn commit_by_hand(redline: &Installation, offsets: &BTreeMap<i32, i64>) {
+pub async fn commit_by_hand(redline: &Installation, offsets: &BTreeMap<i32, i64>) {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in offsets {
         list.add_partition_offset(&redline.topics.rows, *partition, Offset::Offset(*offset))
@@ -70,7 +73,7 @@ pub(crate) async fn commit_by_hand(redline: &Installation, offsets: &BTreeMap<i3
 }
 
 /// The ids of the group's members.
-pub(crate) async fn members(redline: &Installation) -> BTreeSet<String> {
+pub async fn members(redline: &Installation) -> BTreeSet<String> {
     let (consumer, group) = (group_consumer(redline), redline.name.clone());
     tokio::task::spawn_blocking(move || {
         let groups = consumer
@@ -93,7 +96,7 @@ pub(crate) async fn members(redline: &Installation) -> BTreeSet<String> {
 }
 
 /// Removes the records of a partition of the rows' topic below an offset.
-pub(crate) async fn delete_records(redline: &Installation, partition: i32, below: i64) {
+pub async fn delete_records(redline: &Installation, partition: i32, below: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&redline.topics.rows, partition, Offset::Offset(below))
         .expect("an offset");
@@ -104,7 +107,7 @@ pub(crate) async fn delete_records(redline: &Installation, partition: i32, below
 }
 
 /// Deletes the rows' topic and makes it again, empty. Producers begin anew too.
-pub(crate) async fn make_rows_again(redline: &mut Installation) {
+pub async fn make_rows_again(redline: &mut Installation) {
     let topic = redline.topics.rows.clone();
     redline.kafka.delete_topics(&[&topic]).await;
     let new = NewTopic::new(&topic, redline.partitions, TopicReplication::Fixed(1));
@@ -133,7 +136,7 @@ pub(crate) async fn make_rows_again(redline: &mut Installation) {
 }
 
 /// Waits until Kafka, which was restarted, leads every partition again.
-pub(crate) async fn wait_for_kafka(redline: &Installation) {
+pub async fn wait_for_kafka(redline: &Installation) {
     until("Kafka leads its partitions again", PATIENCE, async || {
         let (consumer, prefix) = (group_consumer(redline), format!("{}.", redline.name));
         tokio::task::spawn_blocking(move || {

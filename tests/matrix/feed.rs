@@ -1,0 +1,263 @@
+//! Sends the known stream while it is being recorded, and never gives up: what was not acknowledged is sent again.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+use redline_schemas::EventKind;
+use redline_tests::{Door, Installation, Raw};
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+
+use crate::stream::Sent;
+
+/// Messages that wait to be recorded, at least, as long as the stream goes on.
+const BACKLOG: usize = 200;
+/// Messages sent at once.
+const PART: usize = 40;
+/// Messages that nobody sends before the end.
+const LAST: usize = 150;
+/// Pause before something is sent again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// One message in so many is followed by one that cannot be read, where that is the fault.
+const POISON: usize = 100;
+
+/// Where the door is now.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    address: String,
+    key: String,
+}
+
+impl Place {
+    pub(crate) fn of(door: &Door) -> Self {
+        Self {
+            address: door.address().to_owned(),
+            key: door.key().to_owned(),
+        }
+    }
+}
+
+/// Who sends.
+pub(crate) enum Manner {
+    /// The door, over HTTP.
+    Door(Arc<Mutex<Place>>),
+    /// A producer that may write a message several times, and messages in another order.
+    Careless(FutureProducer),
+}
+
+/// Sends, a little ahead of what is recorded; it keeps the last messages back until [`Feed::end`] and repeats earlier ones
+/// meanwhile, so that whenever a fault happens, messages are on their way.
+pub(crate) struct Feed {
+    sending: Arc<tokio::sync::Mutex<Sending>>,
+    /// New messages may be sent up to here.
+    limit: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+struct Sending {
+    manner: Manner,
+    client: reqwest::Client,
+    messages: Vec<Sent>,
+    raws: Vec<Raw>,
+    /// What cannot be read goes here, where it is sent at all.
+    poisoning: Option<(redline_tests::Kafka, String)>,
+    poisons: Vec<Vec<u8>>,
+    new: usize,
+    again: usize,
+    sent: usize,
+}
+
+impl Sending {
+    async fn send(&mut self, range: Range<usize>) {
+        match &self.manner {
+            Manner::Door(place) => {
+                let part = self.messages.get(range.clone()).unwrap_or_default();
+                for (kind, path) in [(EventKind::Fact, "/v1/facts"), (EventKind::Row, "/v1/rows")] {
+                    let lines: Vec<&str> = part
+                        .iter()
+                        .filter(|sent| sent.event.kind() == kind)
+                        .map(|sent| sent.line.as_str())
+                        .collect();
+                    if !lines.is_empty() {
+                        post(&self.client, place, path, &lines).await;
+                    }
+                }
+            }
+            Manner::Careless(producer) => {
+                for raw in self.raws.get(range.clone()).unwrap_or_default() {
+                    produce(producer, raw).await;
+                }
+            }
+        }
+        if let Some((kafka, topic)) = &self.poisoning
+            && range.clone().any(|number| number % POISON == 0)
+        {
+            let value = format!("poison {}", self.poisons.len()).into_bytes();
+            kafka
+                .produce(Raw {
+                    topic: topic.clone(),
+                    key: Some(b"poison".to_vec()),
+                    value: Some(value.clone()),
+                    ..Raw::default()
+                })
+                .await;
+            self.poisons.push(value);
+        }
+        self.sent += range.len();
+    }
+
+    async fn send_part(&mut self, limit: usize) {
+        let limit = limit.min(self.messages.len().saturating_sub(LAST));
+        if self.new < limit {
+            let end = limit.min(self.new + PART);
+            self.send(self.new..end).await;
+            self.new = end;
+        } else {
+            let end = self.new.min(self.again + PART);
+            self.send(self.again..end).await;
+            self.again = if end == self.new { 0 } else { end };
+        }
+    }
+}
+
+/// Posts lines until every one of them is acknowledged.
+async fn post(client: &reqwest::Client, place: &Mutex<Place>, path: &str, lines: &[&str]) {
+    const PATIENCE: Duration = Duration::from_secs(15);
+    loop {
+        let now = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = client
+            .post(format!("{}{path}", now.address))
+            .bearer_auth(&now.key)
+            .header("content-type", "application/x-ndjson")
+            .body(lines.join("\n"))
+            .timeout(PATIENCE)
+            .send()
+            .await;
+        if let Ok(answer) = answer {
+            let status = answer.status();
+            let body: Value = answer.json().await.unwrap_or_default();
+            if status.as_u16() == 202 && body["accepted"].as_u64() == u64::try_from(lines.len()).ok() {
+                return;
+            }
+            assert!(
+                !status.is_client_error() || status.as_u16() == 429,
+                "the door refuses the known stream: {status} {body}"
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Produces a record until it is acknowledged.
+async fn produce(producer: &FutureProducer, raw: &Raw) {
+    loop {
+        let mut record = FutureRecord::<[u8], [u8]>::to(&raw.topic);
+        record.partition = raw.partition;
+        record.key = raw.key.as_deref();
+        record.payload = raw.value.as_deref();
+        if producer
+            .send(record, Timeout::After(Duration::from_secs(10)))
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+impl Feed {
+    /// Begins to send.
+    pub(crate) async fn of(
+        redline: &Installation,
+        messages: &[Sent],
+        manner: Manner,
+        is_poisoned: bool,
+    ) -> Self {
+        let (rows, facts) = (
+            redline.schema_id(EventKind::Row).await,
+            redline.schema_id(EventKind::Fact).await,
+        );
+        let raws = messages.iter().map(|sent| {
+            let schema_id = match sent.event.kind() {
+                EventKind::Fact => facts,
+                _ => rows,
+            };
+            redline.raw(&sent.event, schema_id)
+        });
+        let sending = Sending {
+            manner,
+            client: redline_tests::http_client(),
+            messages: messages.to_vec(),
+            raws: raws.collect(),
+            poisoning: is_poisoned.then(|| (redline.kafka.clone(), redline.topics.rows.clone())),
+            poisons: Vec::new(),
+            new: 0,
+            again: 0,
+            sent: 0,
+        };
+        let (sending, limit) = (
+            Arc::new(tokio::sync::Mutex::new(sending)),
+            Arc::new(AtomicUsize::new(BACKLOG)),
+        );
+        let task = tokio::spawn(go_on(
+            Arc::clone(&sending),
+            Arc::clone(&limit),
+            redline.pool.clone(),
+        ));
+        Self {
+            sending,
+            limit,
+            task,
+        }
+    }
+
+    /// New messages are sent until some more than so many are recorded.
+    pub(crate) fn reach(&self, recorded: usize) {
+        assert!(!self.task.is_finished(), "the stream broke off");
+        self.limit.fetch_max(recorded + BACKLOG, Ordering::Relaxed);
+    }
+
+    /// Sends what was not sent yet, to the last message; answers what cannot be read, if any was sent.
+    pub(crate) async fn end(self) -> Vec<Vec<u8>> {
+        let mut sending = self.sending.lock().await;
+        assert!(!self.task.is_finished(), "the stream broke off");
+        self.task.abort();
+        while sending.new < sending.messages.len() {
+            let end = sending.messages.len().min(sending.new + PART);
+            let range = sending.new..end;
+            sending.send(range).await;
+            sending.new = end;
+        }
+        std::mem::take(&mut sending.poisons)
+    }
+}
+
+/// Records in the control totals; none when Postgres does not say.
+pub(crate) async fn recorded(pool: &PgPool) -> Option<usize> {
+    let recorded: Option<i64> =
+        sqlx::query_scalar("select coalesce(sum(read), 0)::bigint from redline.control_totals")
+            .fetch_one(pool)
+            .await
+            .ok();
+    usize::try_from(recorded?).ok()
+}
+
+async fn go_on(sending: Arc<tokio::sync::Mutex<Sending>>, limit: Arc<AtomicUsize>, pool: PgPool) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    loop {
+        let recorded = recorded(&pool).await;
+        let mut sending = sending.lock().await;
+        if recorded.is_some_and(|recorded| sending.sent < recorded + BACKLOG) {
+            sending.send_part(limit.load(Ordering::Relaxed)).await;
+        } else {
+            drop(sending);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

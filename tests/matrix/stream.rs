@@ -1,0 +1,63 @@
+//! The known stream of a seed, and the truth about it: a simulated sheet, whose oracle shares no code with what it judges.
+
+use redline_schemas::{ContentHash, Event, EventKind};
+use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
+use redline_tests::rows;
+
+/// Rows of the sheet, some 900 events and 200 facts.
+const ROWS: usize = 120;
+
+/// What is sent, and what has to come of it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) simulation: Simulation,
+    pub(crate) messages: Vec<Sent>,
+}
+
+/// One event or fact.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) event: Event,
+    /// As the door takes it.
+    pub(crate) line: String,
+}
+
+impl Sent {
+    /// What it is recognised by.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        ContentHash::of(self.event.canonical().as_bytes()).0
+    }
+}
+
+/// The stream of a seed: always the same one, in the same order.
+pub(crate) fn known(seed: u64) -> Known {
+    let simulation = Simulation::new(SimulationSettings {
+        seed,
+        rows: ROWS,
+        findings: FindingRates::each(40),
+        ..SimulationSettings::default()
+    });
+    let order = match seed % 2 {
+        0 => Order::InOrder,
+        _ => Order::Shuffled(seed),
+    };
+    let arrival = simulation.arrival(order, FactsArrive::Mixed(seed));
+    let messages = arrival
+        .iter()
+        .map(|message| {
+            let kind = match message {
+                Message::Event(_) => EventKind::Row,
+                Message::Fact(_) => EventKind::Fact,
+            };
+            let json = message.json();
+            Sent {
+                event: rows::event(kind, &json),
+                line: json.to_string(),
+            }
+        })
+        .collect();
+    Known {
+        simulation,
+        messages,
+    }
+}
