@@ -199,7 +199,7 @@ impl Deriver {
 
 /// The revisions that lead from the recorded flags of a state key to those that its contributions come to, each with the
 /// number of its entity.
-fn revisions(contributed: Vec<Contributed>, recorded: Vec<(i64, Flag)>) -> Vec<(i64, Flag)> {
+pub(crate) fn revisions(contributed: Vec<Contributed>, recorded: Vec<(i64, Flag)>) -> Vec<(i64, Flag)> {
     let mut numbers: HashMap<String, i64> = HashMap::new();
     let mut contributions = Vec::with_capacity(contributed.len());
     for one in contributed {

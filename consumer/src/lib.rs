@@ -31,6 +31,7 @@ mod opening;
 mod patience;
 mod recall;
 mod recorder;
+pub mod rederive;
 pub mod redis_connection;
 pub mod relay;
 pub mod settings;

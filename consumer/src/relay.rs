@@ -183,7 +183,11 @@ impl Relay<'_> {
             }
         }
         #[cfg(feature = "break-outbox")]
-        outbox::delete(connection, &waiting.iter().map(|one| one.outbox_id).collect::<Vec<_>>()).await?;
+        outbox::delete(
+            connection,
+            &waiting.iter().map(|one| one.outbox_id).collect::<Vec<_>>(),
+        )
+        .await?;
         let sends = Sends::begin(&mut waiting);
         let turn = self.turns.begin().await.map_err(RelayError::Turn)?;
         outbox::still_leads(connection).await?;

@@ -1,7 +1,7 @@
 //! What entities contribute to state that crosses them. State keys are locked in their order, missing ones inserted
 //! first, before any entity: whoever changes a contribution, and whoever derives from all of them, takes turns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use redline_domain::natural_key::Contribution;
 use sqlx::{PgConnection, Row};
@@ -120,6 +120,47 @@ pub struct Contributed {
     pub entity_id: String,
     /// What it contributes.
     pub contribution: Contribution,
+}
+
+/// What is recorded of the contributions of some entities, as JSON text, by number of the entity.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn of_entities(
+    connection: &mut PgConnection,
+    entities: &[i64],
+) -> Result<HashMap<i64, Vec<String>>, StoreError> {
+    let rows = sqlx::query("select entity, content from redline.contributions where entity = any($1)")
+        .bind(entities)
+        .fetch_all(connection)
+        .await?;
+    let mut contributions: HashMap<i64, Vec<String>> = HashMap::new();
+    for row in &rows {
+        let of_entity = contributions.entry(row.try_get("entity")?).or_default();
+        of_entity.push(row.try_get("content")?);
+    }
+    Ok(contributions)
+}
+
+/// The next state keys behind one, in their order, that several entities contribute to, or that have findings.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn shared_after(
+    connection: &mut PgConnection,
+    state_key: &str,
+    most: i64,
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select state_key from redline.state_keys k where state_key collate \"C\" > $1
+            and ((select count(distinct entity) from redline.contributions c where c.state_key = k.state_key) > 1
+                or exists (select from redline.flags f where f.state_key = k.state_key))
+         order by state_key collate \"C\" limit $2",
+    )
+    .bind(state_key)
+    .bind(most)
+    .fetch_all(connection)
+    .await?)
 }
 
 /// Everything that entities contribute to a state key.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use redline_schemas::{Event, EventKind};
 use redline_tests::{Installation, Plan, Proxy, rows};
 
-use redline_tests::cluster::members;
 use crate::running::{PATIENCE, SMALL_BATCHES, for_two_workers, recorded, small_batches_and};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
+use redline_tests::cluster::members;
 
 /// How long Postgres is away: longer than the session timeout of 6 s.
 const AWAY: Duration = Duration::from_secs(20);

@@ -5,11 +5,11 @@ use redline_tests::{Installation, Plan, Process, until};
 use serde_json::Value;
 use sqlx::Row as _;
 
-use redline_tests::cluster::make_rows_again;
 use crate::feed::Feed;
 use crate::running::{PATIENCE, SMALL_BATCHES, recorded, small_batches_and};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
+use redline_tests::cluster::make_rows_again;
 
 /// Of each partition of the rows' topic, where the old ledger stands.
 async fn positions(redline: &Installation) -> Vec<(i32, String, i64)> {

@@ -9,11 +9,11 @@ use redline_schemas::EventKind;
 use redline_tests::{Installation, Kafka, Plan, Services, until};
 use sqlx::Row as _;
 
-use redline_tests::cluster::{delete_records, wait_for_kafka};
-use redline_tests::{harness, is_ours};
 use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::{alone, beside_another};
+use redline_tests::cluster::{delete_records, wait_for_kafka};
+use redline_tests::{harness, is_ours};
 
 async fn positions(redline: &Installation) -> BTreeMap<i32, i64> {
     let rows = sqlx::query(

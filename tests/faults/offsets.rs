@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use redline_tests::cluster::{commit_by_hand, committed};
 use crate::feed::Feed;
 use crate::running::{SMALL_BATCHES, for_two_workers, recorded};
 use crate::stream::{assert_undisturbed, stream};
 use crate::turns::beside_another;
+use redline_tests::cluster::{commit_by_hand, committed};
 
 #[tokio::test]
 async fn committed_offsets_that_are_reset_or_moved_ahead_by_hand_change_nothing() {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use redline_tests::{Installation, Plan, Process, checker, until};
 use sqlx::{Postgres, Transaction};
 
-use redline_tests::cluster::wait_for_kafka;
-use redline_tests::{harness, is_ours};
 use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::{alone, beside_another};
+use redline_tests::cluster::wait_for_kafka;
+use redline_tests::{harness, is_ours};
 
 /// Longer than the session of a broker in the harness's cluster, 3 s, and shorter than a message may take.
 const KAFKAS_SESSION: Duration = Duration::from_secs(5);

@@ -5,10 +5,10 @@ use std::fs;
 use redline_tests::examples::{Running, http_source};
 use redline_tests::{Plan, checker, rows, until};
 
-use redline_tests::cluster::wait_for_kafka;
-use redline_tests::{harness, is_ours};
 use crate::running::PATIENCE;
 use crate::turns::alone;
+use redline_tests::cluster::wait_for_kafka;
+use redline_tests::{harness, is_ours};
 
 /// As many as one request of the example takes.
 const ROWS: i64 = 10_000;

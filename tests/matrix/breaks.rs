@@ -98,7 +98,10 @@ pub(crate) fn run(most_seeds: u64, kept: Option<&Path>) -> Vec<&'static str> {
         let binary = build(one.feature);
         match catch(one, &binary, most_seeds) {
             Some(found) => {
-                println!("{}: caught by {} with seed {}", one.feature, found.fault, found.seed);
+                println!(
+                    "{}: caught by {} with seed {}",
+                    one.feature, found.fault, found.seed
+                );
                 caught.push(found);
             }
             None => {
@@ -119,13 +122,23 @@ fn build(feature: &str) -> PathBuf {
     let target = root.join("target/broken");
     let built = Command::new("cargo")
         .current_dir(&root)
-        .args(["build", "--package", "redline", "--features", feature, "--target-dir"])
+        .args([
+            "build",
+            "--package",
+            "redline",
+            "--features",
+            feature,
+            "--target-dir",
+        ])
         .arg(&target)
         .status()
         .expect("cargo runs");
     assert!(built.success(), "the binary with {feature} is not built");
     // Tests find the binary where it cannot be replaced by the next one.
-    let (built, copy) = (target.join("debug/redline"), target.join(format!("redline-{feature}")));
+    let (built, copy) = (
+        target.join("debug/redline"),
+        target.join(format!("redline-{feature}")),
+    );
     fs::copy(&built, &copy).expect("the binary can be copied");
     copy
 }
@@ -136,7 +149,13 @@ fn catch(one: &Break, binary: &Path, most_seeds: u64) -> Option<Caught> {
     let mut command = Command::new(own);
     command
         .env("REDLINE_BIN", binary)
-        .args(["run", "--fail-fast", "--seeds", &format!("1-{most_seeds}"), "--results"])
+        .args([
+            "run",
+            "--fail-fast",
+            "--seeds",
+            &format!("1-{most_seeds}"),
+            "--results",
+        ])
         .arg(&found);
     for fault in one.faults {
         command.args(["--fault", fault]);
@@ -151,6 +170,9 @@ fn catch(one: &Break, binary: &Path, most_seeds: u64) -> Option<Caught> {
         fault: last.fault.clone(),
         seed: last.seed,
         runs: u64::try_from(lines.len()).expect("few runs"),
-        words: format!("{} lost, {} doubled, {} wrong", last.lost, last.doubled, last.wrong),
+        words: format!(
+            "{} lost, {} doubled, {} wrong",
+            last.lost, last.doubled, last.wrong
+        ),
     })
 }

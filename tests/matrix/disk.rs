@@ -35,15 +35,25 @@ impl Disk {
         fs::create_dir(&inner).expect("a folder can be made");
         let server = redline.services.database.clone();
         let owner = Command::new("chown").arg("postgres").arg(&inner).status();
-        assert!(owner.is_ok_and(|status| status.success()), "the folder becomes Postgres's");
+        assert!(
+            owner.is_ok_and(|status| status.success()),
+            "the folder becomes Postgres's"
+        );
         let disk = Self {
             folder,
             tablespace,
             server,
         };
         disk.execute(&[
-            format!("create tablespace \"{}\" location '{}'", disk.tablespace, inner.display()),
-            format!("alter database \"{}\" set tablespace \"{}\"", redline.name, disk.tablespace),
+            format!(
+                "create tablespace \"{}\" location '{}'",
+                disk.tablespace,
+                inner.display()
+            ),
+            format!(
+                "alter database \"{}\" set tablespace \"{}\"",
+                redline.name, disk.tablespace
+            ),
         ])
         .await;
         disk
@@ -63,13 +73,16 @@ impl Disk {
 
     /// Removes it; the database must be gone.
     pub(crate) async fn remove(self) {
-        self.execute(&[format!("drop tablespace if exists \"{}\"", self.tablespace)]).await;
+        self.execute(&[format!("drop tablespace if exists \"{}\"", self.tablespace)])
+            .await;
         mount(&[], &self.folder, "umount");
         let _ = fs::remove_dir(&self.folder);
     }
 
     async fn execute(&self, statements: &[String]) {
-        let mut connection = PgConnection::connect(&self.server).await.expect("Postgres answers");
+        let mut connection = PgConnection::connect(&self.server)
+            .await
+            .expect("Postgres answers");
         for statement in statements {
             sqlx::raw_sql(statement)
                 .execute(&mut connection)
@@ -81,5 +94,9 @@ impl Disk {
 
 fn mount(options: &[&str], folder: &std::path::Path, command: &str) {
     let done = Command::new(command).args(options).arg(folder).status();
-    assert!(done.is_ok_and(|status| status.success()), "{command} {}", folder.display());
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "{command} {}",
+        folder.display()
+    );
 }

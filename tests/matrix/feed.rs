@@ -210,11 +210,7 @@ impl Feed {
             Arc::clone(&limit),
             redline.pool.clone(),
         ));
-        Self {
-            sending,
-            limit,
-            task,
-        }
+        Self { sending, limit, task }
     }
 
     /// New messages are sent until some more than so many are recorded.

@@ -3,7 +3,11 @@
 //! It imports nothing of what it judges: the truth comes from the simulator, and everything else from topics and tables.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a run fails")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is a program for people"
+)]
 #![allow(
     clippy::disallowed_methods,
     reason = "Kafka as foreign clients see it, not as ours do"
@@ -34,7 +38,10 @@ use crate::run::{Told, run};
 use crate::verdict::{Verdict, word_of};
 
 #[derive(Parser)]
-#[command(name = "redline-faults", about = "Tries to make Redline lose, double or misjudge something")]
+#[command(
+    name = "redline-faults",
+    about = "Tries to make Redline lose, double or misjudge something"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Matrix,
@@ -145,7 +152,8 @@ async fn run_matrix(
     let all: Vec<(u64, &'static Fault)> = seeds
         .flat_map(|seed| faults.iter().map(move |fault| (seed, *fault)))
         .filter(|(seed, fault)| {
-            let is_done = |line: &Line| line.commit == commit && line.fault == fault.name && line.seed == *seed;
+            let is_done =
+                |line: &Line| line.commit == commit && line.fault == fault.name && line.seed == *seed;
             !known.iter().any(is_done)
         })
         .collect();
@@ -235,5 +243,8 @@ fn machine() -> String {
         .unwrap_or(0);
     let kernel = read("/proc/sys/kernel/osrelease");
     let kernel = kernel.split('-').next().unwrap_or_default().trim();
-    format!("{cores} cores, {} GiB, Linux {kernel}", kibibytes.div_ceil(1_048_576))
+    format!(
+        "{cores} cores, {} GiB, Linux {kernel}",
+        kibibytes.div_ceil(1_048_576)
+    )
 }

@@ -92,7 +92,9 @@ impl Line {
 
 /// Now, to the second, as the machine's `date` writes it.
 fn now() -> String {
-    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output();
+    let output = std::process::Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .output();
     let output = output.expect("`date` runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -128,8 +130,9 @@ pub(crate) fn page_of(folder: &Path) -> String {
 fn page(lines: &[Line], caught: &[Caught]) -> String {
     let mut page = String::from(INTRODUCTION);
     let newest = newest_commit(lines);
-    let (newest_lines, older): (Vec<&Line>, Vec<&Line>) =
-        lines.iter().partition(|line| Some(&line.commit) == newest.as_ref());
+    let (newest_lines, older): (Vec<&Line>, Vec<&Line>) = lines
+        .iter()
+        .partition(|line| Some(&line.commit) == newest.as_ref());
     if let Some(commit) = &newest {
         let _ = writeln!(page, "\n## At commit {commit}\n");
         page.push_str(&provenance(&newest_lines));
@@ -194,7 +197,9 @@ simulated sheet, whose oracle shares no code with what it judges.
 ";
 
 fn newest_commit(lines: &[Line]) -> Option<String> {
-    let newest = lines.iter().max_by(|one, other| one.ended_at.cmp(&other.ended_at));
+    let newest = lines
+        .iter()
+        .max_by(|one, other| one.ended_at.cmp(&other.ended_at));
     newest.map(|line| line.commit.clone())
 }
 
@@ -223,8 +228,13 @@ fn provenance(lines: &[&Line]) -> String {
 
 /// How many different results the clean runs of a seed have.
 fn results_of(lines: &[&Line], seed: u64) -> usize {
-    let of_seed = lines.iter().filter(|line| line.seed == seed && !line.hash.is_empty());
-    of_seed.map(|line| line.hash.as_str()).collect::<BTreeSet<_>>().len()
+    let of_seed = lines
+        .iter()
+        .filter(|line| line.seed == seed && !line.hash.is_empty());
+    of_seed
+        .map(|line| line.hash.as_str())
+        .collect::<BTreeSet<_>>()
+        .len()
 }
 
 fn table(lines: &[&Line]) -> String {
@@ -339,6 +349,9 @@ mod tests {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         let made = page_of(&docs);
         let kept = fs::read_to_string(docs.join("reliability.md")).unwrap_or_default();
-        assert!(made == kept, "docs/reliability.md is not made of docs/reliability.jsonl: run `make docs`");
+        assert!(
+            made == kept,
+            "docs/reliability.md is not made of docs/reliability.jsonl: run `make docs`"
+        );
     }
 }

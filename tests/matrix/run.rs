@@ -183,7 +183,11 @@ impl Run {
     fn worker(&self, is_first: bool) -> Process {
         let mut variables: Vec<(&str, &str)> = WORK.to_vec();
         if is_first || !self.only_first_is_led {
-            variables.extend(self.led.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            variables.extend(
+                self.led
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
+            );
         }
         let clock = self.clock.as_ref().map(Clock::variables).unwrap_or_default();
         variables.extend(clock.iter().map(|(name, value)| (*name, value.as_str())));

@@ -56,8 +56,5 @@ pub(crate) fn known(seed: u64) -> Known {
             }
         })
         .collect();
-    Known {
-        simulation,
-        messages,
-    }
+    Known { simulation, messages }
 }

@@ -72,15 +72,17 @@ impl Verdict {
         let contents = redline.texts("select content from redline.events").await;
         let mut found: BTreeMap<[u8; 32], usize> = BTreeMap::new();
         for content in &contents {
-            *found
-                .entry(ContentHash::of(content.as_bytes()).0)
-                .or_default() += 1;
+            *found.entry(ContentHash::of(content.as_bytes()).0).or_default() += 1;
         }
         let missing = sent.iter().filter(|(hash, _)| !found.contains_key(*hash));
         let missing: Vec<&str> = missing.map(|(_, line)| *line).collect();
         self.lost += missing.len();
         self.say("accepted by the door and nowhere", missing.first());
-        let twice: Vec<usize> = found.values().map(|count| count - 1).filter(|more| *more > 0).collect();
+        let twice: Vec<usize> = found
+            .values()
+            .map(|count| count - 1)
+            .filter(|more| *more > 0)
+            .collect();
         self.doubled += twice.iter().sum::<usize>();
         self.say("contents that count more than once", twice.first());
         let strange = found.keys().filter(|hash| !sent.contains_key(*hash)).count();

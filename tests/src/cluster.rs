@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::installation::Installation;
+use crate::kafka::Kafka;
+use crate::wait::until;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
-use crate::installation::Installation;
-use crate::kafka::Kafka;
-use crate::wait::until;
 
 /// Long enough for a busy machine; a test that waits so long fails.
 const PATIENCE: Duration = Duration::from_secs(240);

@@ -18,8 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
-    approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, reference, relay,
-    report, rules, serve, simulate, work,
+    approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, rederive, reference,
+    relay, report, rules, serve, simulate, work,
 };
 use crate::settings::{Origin, Settings};
 
@@ -96,6 +96,10 @@ enum Command {
     /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
+    /// Derive everything that is recorded again from the recorded events and facts, and say what differs; exit 3 when
+    /// something does.
+    #[command(after_help = "Example: redline rederive")]
+    Rederive(rederive::RederiveArguments),
     /// What finance asks of the record.
     #[command(
         subcommand,
@@ -371,6 +375,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Approvals(command) => return approvals::run(command, &settings).await,
         Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
         Command::Report(command) => return report::run(command, &settings).await,
+        Command::Rederive(arguments) => return Ok(found(rederive::run(&settings, &arguments).await?)),
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }
     Ok(Ending::Done)

@@ -1,8 +1,10 @@
 //! Changes of columns, newest first.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use redline_schemas::{Amount, Timestamp};
+use redline_domain::change::Change;
+use redline_schemas::{Amount, EntityKey, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -69,6 +71,56 @@ pub struct RecordedChange {
     pub authorised: bool,
     /// The id of that approval.
     pub approval: Option<String>,
+}
+
+impl RecordedChange {
+    /// A change as it would be recorded.
+    pub fn of(key: &EntityKey, change: &Change) -> Self {
+        Self {
+            place: ChangePlace {
+                modified_at: change.modified_at,
+                entity_id: key.entity_id.clone(),
+                version: change.version,
+                column_name: change.column.clone(),
+                source: key.source.clone(),
+                entity_type: key.kind.entity_type().to_owned(),
+            },
+            before: change.before.to_text(),
+            after: change.after.to_text(),
+            impact: change.impact,
+            currency: change.currency.clone(),
+            risk: change.risk.to_string(),
+            editor: change.editor.clone(),
+            attribution: change.attribution.word().to_owned(),
+            timing: change.timing.word().to_owned(),
+            authorised: change.authorised,
+            approval: change.approval.clone(),
+        }
+    }
+}
+
+/// The changes of some entities, by number of the entity.
+///
+/// # Errors
+/// When Postgres cannot be reached, or the record is damaged.
+pub async fn of_entities(
+    connection: &mut PgConnection,
+    entities: &[i64],
+) -> Result<HashMap<i64, Vec<RecordedChange>>, StoreError> {
+    let rows = sqlx::query(
+        "select entity, entity_type, source, entity_id, version, column_name, before, after, impact::text as impact,
+            currency, risk, editor, modified_at, attribution, timing, authorised, approval
+         from redline.changes where entity = any($1)",
+    )
+    .bind(entities)
+    .fetch_all(connection)
+    .await?;
+    let mut changes: HashMap<i64, Vec<RecordedChange>> = HashMap::new();
+    for row in &rows {
+        let of_entity = changes.entry(row.try_get("entity")?).or_default();
+        of_entity.push(read_change(row)?);
+    }
+    Ok(changes)
 }
 
 pub(super) fn read_change(row: &PgRow) -> Result<RecordedChange, StoreError> {

@@ -56,7 +56,8 @@ pub(super) async fn offsets_moved(run: &mut Run) {
 
 pub(super) async fn partitions_added(run: &mut Run) {
     run.go_on(60, 200).await;
-    let admin: AdminClient<DefaultClientContext> = run.redline.kafka.config().create().expect("a Kafka client");
+    let admin: AdminClient<DefaultClientContext> =
+        run.redline.kafka.config().create().expect("a Kafka client");
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
     let more = 5 + run.random.below(4);
     let made = admin

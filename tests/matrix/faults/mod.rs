@@ -229,7 +229,8 @@ pub(crate) fn brokers() -> usize {
 
 /// Of each broker the port where a proxy may stand, and the one that it leads to.
 fn broker_ports() -> Vec<(u16, u16)> {
-    let text = std::env::var("REDLINE_TEST_KAFKA_PROXIES").expect("the harness starts Kafka and tells its ports");
+    let text =
+        std::env::var("REDLINE_TEST_KAFKA_PROXIES").expect("the harness starts Kafka and tells its ports");
     text.split(',')
         .map(|pair| {
             let (proxy, proxied) = pair.split_once('=').expect("PORT=PORT");

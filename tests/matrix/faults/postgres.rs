@@ -68,12 +68,14 @@ pub(super) async fn out_of_disk(run: &mut Run) {
     disk.fill();
     let recorded = run.recorded().await;
     run.feed.reach(recorded + 400);
-    until("the disk is noticed to be full", PATIENCE, async || {
-        match recording_failures(run) {
+    until(
+        "the disk is noticed to be full",
+        PATIENCE,
+        async || match recording_failures(run) {
             found if found > before => Ok(()),
             _ => Err("nobody says so".to_owned()),
-        }
-    })
+        },
+    )
     .await;
     run.pause(0, 2_000).await;
     run.disk.as_ref().expect("the fault asks for a small disk").free();
@@ -82,7 +84,8 @@ pub(super) async fn out_of_disk(run: &mut Run) {
 /// How often workers said that there is no space.
 fn recording_failures(run: &Run) -> usize {
     let logs = run.workers.iter().map(|worker| worker.log());
-    logs.map(|log| log.matches("No space left on device").count()).sum()
+    logs.map(|log| log.matches("No space left on device").count())
+        .sum()
 }
 
 /// Workers find a deadlock sooner than the one who causes it, and so it is they who lose.

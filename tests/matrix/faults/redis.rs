@@ -88,7 +88,14 @@ impl Replica {
             .port();
         let child = Command::new(binary)
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--repl-diskless-sync-delay",
+                "0",
+            ])
             .arg("--dir")
             .arg(run.redline.folder())
             .stdin(Stdio::null())

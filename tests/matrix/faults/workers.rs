@@ -46,10 +46,16 @@ pub(super) async fn killed_at(run: &mut Run, point: Point) {
         let spared = run.random.below(6);
         let tripped: Vec<oneshot::Receiver<()>> = match point {
             Point::BeforeCommit => {
-                vec![run.proxy(Peer::Postgres).trip(Stop::Before, spared, |bytes| says(bytes, b"COMMIT\0"))]
+                vec![
+                    run.proxy(Peer::Postgres)
+                        .trip(Stop::Before, spared, |bytes| says(bytes, b"COMMIT\0")),
+                ]
             }
             Point::BeforeMark => {
-                vec![run.proxy(Peer::Postgres).trip(Stop::After, spared, |bytes| says(bytes, b"COMMIT\0"))]
+                vec![
+                    run.proxy(Peer::Postgres)
+                        .trip(Stop::After, spared, |bytes| says(bytes, b"COMMIT\0")),
+                ]
             }
             Point::InsideCopy => vec![run.proxy(Peer::Postgres).trip(Stop::Within, spared, begins_copy)],
             // One broker coordinates the group, and it may be any.
@@ -60,7 +66,8 @@ pub(super) async fn killed_at(run: &mut Run, point: Point) {
         };
         let recorded = run.recorded().await;
         run.feed.reach(recorded + 400);
-        let (first, ..) = futures_util::future::select_all(tripped.into_iter().map(|one| Box::pin(has_tripped(one)))).await;
+        let (first, ..) =
+            futures_util::future::select_all(tripped.into_iter().map(|one| Box::pin(has_tripped(one)))).await;
         let () = first;
         run.kill_worker(0);
         for (_, proxy) in &run.proxies {
@@ -153,8 +160,13 @@ pub(super) async fn clocks_jump(run: &mut Run) {
     const HOUR: i64 = 3_600;
     for _ in 0..4 {
         run.go_on(30, 100).await;
-        let seconds = *run.random.choose(&[-48 * HOUR, -HOUR, -1, 1, HOUR, 48 * HOUR, 400 * 24 * HOUR]);
-        run.clock.as_ref().expect("the fault asks for a clock").set(seconds);
+        let seconds = *run
+            .random
+            .choose(&[-48 * HOUR, -HOUR, -1, 1, HOUR, 48 * HOUR, 400 * 24 * HOUR]);
+        run.clock
+            .as_ref()
+            .expect("the fault asks for a clock")
+            .set(seconds);
     }
     run.go_on(30, 100).await;
     run.clock.as_ref().expect("the fault asks for a clock").set(0);

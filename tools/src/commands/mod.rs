@@ -17,6 +17,7 @@ pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod position;
 pub(crate) mod quarantine;
+pub(crate) mod rederive;
 pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod report;
