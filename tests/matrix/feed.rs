@@ -44,7 +44,7 @@ impl Place {
 
 /// Who sends.
 pub(crate) enum Manner {
-    /// The door, over HTTP.
+    /// The door, over HTTP; facts come from a producer.
     Door(Arc<Mutex<Place>>),
     /// A producer that may write a message several times, and messages in another order.
     Careless(FutureProducer),
@@ -62,6 +62,8 @@ pub(crate) struct Feed {
 struct Sending {
     manner: Manner,
     client: reqwest::Client,
+    /// A producer of facts that writes each once.
+    careful: FutureProducer,
     messages: Vec<Sent>,
     raws: Vec<Raw>,
     /// What cannot be read goes here, where it is sent at all.
@@ -76,16 +78,14 @@ impl Sending {
     async fn send(&mut self, range: Range<usize>) {
         match &self.manner {
             Manner::Door(place) => {
-                let part = self.messages.get(range.clone()).unwrap_or_default();
-                for (kind, path) in [(EventKind::Fact, "/v1/facts"), (EventKind::Row, "/v1/rows")] {
-                    let lines: Vec<&str> = part
-                        .iter()
-                        .filter(|sent| sent.event.kind() == kind)
-                        .map(|sent| sent.line.as_str())
-                        .collect();
-                    if !lines.is_empty() {
-                        post(&self.client, place, path, &lines).await;
-                    }
+                let is_fact = |number: &usize| self.messages[*number].event.kind() == EventKind::Fact;
+                let (facts, rows): (Vec<usize>, Vec<usize>) = range.clone().partition(is_fact);
+                for number in facts {
+                    produce(&self.careful, &self.raws[number]).await;
+                }
+                let lines: Vec<&str> = rows.iter().map(|row| self.messages[*row].line.as_str()).collect();
+                if !lines.is_empty() {
+                    post(&self.client, place, &lines).await;
                 }
             }
             Manner::Careless(producer) => {
@@ -126,12 +126,12 @@ impl Sending {
 }
 
 /// Posts lines until every one of them is acknowledged.
-async fn post(client: &reqwest::Client, place: &Mutex<Place>, path: &str, lines: &[&str]) {
+async fn post(client: &reqwest::Client, place: &Mutex<Place>, lines: &[&str]) {
     const PATIENCE: Duration = Duration::from_secs(15);
     loop {
         let now = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = client
-            .post(format!("{}{path}", now.address))
+            .post(format!("{}/v1/rows", now.address))
             .bearer_auth(&now.key)
             .header("content-type", "application/x-ndjson")
             .body(lines.join("\n"))
@@ -151,6 +151,16 @@ async fn post(client: &reqwest::Client, place: &Mutex<Place>, path: &str, lines:
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// A producer with idempotence.
+fn careful(redline: &Installation) -> FutureProducer {
+    let mut config = redline.kafka.config();
+    config
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "1")
+        .set("message.timeout.ms", "20000");
+    config.create().expect("a producer")
 }
 
 /// Produces a record until it is acknowledged.
@@ -193,6 +203,7 @@ impl Feed {
         let sending = Sending {
             manner,
             client: redline_tests::http_client(),
+            careful: careful(redline),
             messages: messages.to_vec(),
             raws: raws.collect(),
             poisoning: is_poisoned.then(|| (redline.kafka.clone(), redline.topics.rows.clone())),

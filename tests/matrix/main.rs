@@ -92,6 +92,16 @@ fn parse_seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // A run that fails is told in its line; where it failed is enough besides.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(place) = panic.location() {
+            let word = word_of(panic.payload());
+            eprintln!(
+                "      failed at {place}: {}",
+                word.lines().next().unwrap_or_default()
+            );
+        }
+    }));
     match Arguments::parse().command {
         Matrix::List => {
             for fault in FAULTS {

@@ -85,6 +85,10 @@ impl Run {
             true => Some(Disk::under(&redline).await),
             false => None,
         };
+        // Then whatever way the group balances partitions, two workers have rows to read.
+        for topic in [&redline.topics.orders, &redline.topics.payouts] {
+            redline.kafka.create_topic(topic, 1, &[]).await;
+        }
         let migrated = redline
             .run_with(&["migrate"], &[("REDLINE_MIGRATE__REPLICATION_FACTOR", &copies)])
             .await;

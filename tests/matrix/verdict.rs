@@ -121,7 +121,7 @@ impl Verdict {
         .await;
         let flags = objects(
             redline,
-            "select r.flag::text from redline.flags f join redline.flag_revisions r using (flag_id, revision)",
+            "select (r.flag || jsonb_build_object('impact', r.flag->>'impact'))::text from redline.flags f join redline.flag_revisions r using (flag_id, revision)",
         )
         .await;
         for (kind, report) in compare(&known.simulation.truth, &changes, &flags).kinds {

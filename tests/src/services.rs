@@ -69,13 +69,17 @@ fn variable(name: &str) -> String {
 pub(crate) fn binary() -> PathBuf {
     let path = match env::var_os("REDLINE_BIN") {
         Some(path) => PathBuf::from(path),
-        // The test itself is target/debug/deps/name-hash.
-        None => env::current_exe()
-            .expect("a test knows its own path")
-            .ancestors()
-            .nth(2)
-            .expect("cargo puts tests into target/<profile>/deps")
-            .join("redline"),
+        None => {
+            let own = env::current_exe().expect("a test knows its own path");
+            let mut folder = own.parent().expect("it lies in a folder");
+            // A test is target/<profile>/deps/name-hash, a program lies beside the binary.
+            if folder.ends_with("deps") {
+                folder = folder
+                    .parent()
+                    .expect("cargo puts tests into target/<profile>/deps");
+            }
+            folder.join("redline")
+        }
     };
     assert!(
         path.is_file(),

@@ -19,7 +19,7 @@ pub use self::recording::{
     AcceptedVersion, EntityUpdate, Outcome, Range, RecordOutcome, Recording, Sum, SumKey,
 };
 use self::totals::write_totals;
-use self::versions::{copy_events, copy_versions, lower_observations, write_changes};
+use self::versions::{Way, copy_events, copy_versions, lower_observations, write_changes};
 use crate::error::StoreError;
 use crate::outbox::Message;
 use crate::types::{Timestamptz, optional_time};
@@ -47,7 +47,7 @@ pub async fn record(connection: &mut PgConnection, recording: &Recording) -> Res
         facts::hold_alone(&mut transaction).await?;
     }
     let (recorded_at, quarantined_in_a_row) = move_positions(&mut transaction, recording).await?;
-    let entities = write_findings(&mut transaction, &recording.entities, recorded_at).await?;
+    let entities = write_findings(&mut transaction, &recording.entities, recorded_at, Way::Copy).await?;
     write_facts(&mut transaction, recording, recorded_at).await?;
     quarantine::add(&mut transaction, &recording.quarantined).await?;
     // After the entities are locked, so that the numbers of one entity follow its commits.
@@ -72,7 +72,8 @@ pub async fn record_derived(
     let recorded_at: Timestamptz = sqlx::query_scalar("select now()")
         .fetch_one(&mut *transaction)
         .await?;
-    write_findings(transaction, updates, recorded_at).await?;
+    // Nobody ends the backend of a deriver that stands still; Postgres has to do that itself.
+    write_findings(transaction, updates, recorded_at, Way::Insert).await?;
     outbox::add(transaction, messages).await
 }
 
@@ -105,13 +106,14 @@ async fn write_findings(
     transaction: &mut PgConnection,
     updates: &[EntityUpdate],
     recorded_at: Timestamptz,
+    way: Way,
 ) -> Result<Vec<i64>, StoreError> {
     let state_keys = contributions::lock(transaction, updates).await?;
     let entities = write_entities(transaction, updates).await?;
     copy_versions(transaction, updates, &entities, recorded_at).await?;
     copy_events(transaction, updates, &entities, recorded_at).await?;
     lower_observations(transaction, updates, &entities).await?;
-    write_changes(transaction, updates, &entities).await?;
+    write_changes(transaction, updates, &entities, way).await?;
     contributions::write(transaction, updates, &entities, &state_keys).await?;
     let flags: Vec<(i64, &Flag)> = updates
         .iter()

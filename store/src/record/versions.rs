@@ -1,6 +1,8 @@
 //! What hangs on entities: accepted versions with their events, and changes. New rows go in by COPY.
 
+use redline_domain::change::Change;
 use redline_schemas::{ContentHash, Timestamp};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{AcceptedVersion, EntityUpdate};
@@ -124,10 +126,21 @@ pub(super) async fn lower_observations(
     Ok(())
 }
 
+/// How changes are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// Fast. No timeout of Postgres ends a COPY whose client stands still: only for backends that a successor ends.
+    Copy,
+    /// One statement, which every timeout ends.
+    Insert,
+}
+
+/// Writes changes, those of entities that were derived again instead of all that are recorded.
 pub(super) async fn write_changes(
     connection: &mut PgConnection,
     updates: &[EntityUpdate],
     entities: &[i64],
+    way: Way,
 ) -> Result<(), StoreError> {
     let derived_again: Vec<i64> = updates
         .iter()
@@ -141,29 +154,49 @@ pub(super) async fn write_changes(
             .execute(&mut *connection)
             .await?;
     }
+    match way {
+        Way::Copy => copy_changes(connection, updates, entities).await,
+        Way::Insert => insert_changes(connection, updates, entities).await,
+    }
+}
+
+/// Every change with its entity's number.
+fn changes<'a>(
+    updates: &'a [EntityUpdate],
+    entities: &'a [i64],
+) -> impl Iterator<Item = (i64, &'a EntityUpdate, &'a Change)> {
+    updates
+        .iter()
+        .zip(entities)
+        .flat_map(|(update, entity)| update.changes.iter().map(move |change| (*entity, update, change)))
+}
+
+async fn copy_changes(
+    connection: &mut PgConnection,
+    updates: &[EntityUpdate],
+    entities: &[i64],
+) -> Result<(), StoreError> {
     let mut buffer = CopyBuffer::new(17, 16 * 1024);
-    for (update, entity) in updates.iter().zip(entities) {
-        for change in &update.changes {
-            buffer
-                .row()
-                .long(*entity)
-                .text(update.key.kind.entity_type())
-                .text(&update.key.source)
-                .text(&update.key.entity_id)
-                .long(change.version)
-                .text(&change.column)
-                .optional_text(change.before.to_text().as_deref())
-                .optional_text(change.after.to_text().as_deref())
-                .field(change.impact.map(numeric_bytes).as_deref())
-                .optional_text(change.currency.as_deref())
-                .text(&change.risk.to_string())
-                .optional_text(change.editor.as_deref())
-                .field(Some(&time_bytes(change.modified_at)))
-                .text(change.attribution.word())
-                .text(change.timing.word())
-                .field(Some(&[u8::from(change.authorised)]))
-                .optional_text(change.approval.as_deref());
-        }
+    for (entity, update, change) in changes(updates, entities) {
+        buffer
+            .row()
+            .long(entity)
+            .text(update.key.kind.entity_type())
+            .text(&update.key.source)
+            .text(&update.key.entity_id)
+            .long(change.version)
+            .text(&change.column)
+            .optional_text(change.before.to_text().as_deref())
+            .optional_text(change.after.to_text().as_deref())
+            .field(change.impact.map(numeric_bytes).as_deref())
+            .optional_text(change.currency.as_deref())
+            .text(&change.risk.to_string())
+            .optional_text(change.editor.as_deref())
+            .field(Some(&time_bytes(change.modified_at)))
+            .text(change.attribution.word())
+            .text(change.timing.word())
+            .field(Some(&[u8::from(change.authorised)]))
+            .optional_text(change.approval.as_deref());
     }
     buffer
         .send(
@@ -172,5 +205,50 @@ pub(super) async fn write_changes(
                 impact, currency, risk, editor, modified_at, attribution, timing, authorised, approval) from stdin (format binary)",
         )
         .await?;
+    Ok(())
+}
+
+async fn insert_changes(
+    connection: &mut PgConnection,
+    updates: &[EntityUpdate],
+    entities: &[i64],
+) -> Result<(), StoreError> {
+    let rows: Vec<Value> = changes(updates, entities)
+        .map(|(entity, update, change)| {
+            json!({
+                "entity": entity,
+                "entity_type": update.key.kind.entity_type(),
+                "source": update.key.source,
+                "entity_id": update.key.entity_id,
+                "version": change.version,
+                "column_name": change.column,
+                "before": change.before.to_text(),
+                "after": change.after.to_text(),
+                // As text, which loses no digit.
+                "impact": change.impact.map(|impact| impact.to_string()),
+                "currency": change.currency,
+                "risk": change.risk.to_string(),
+                "editor": change.editor,
+                "modified_at": change.modified_at.to_string(),
+                "attribution": change.attribution.word(),
+                "timing": change.timing.word(),
+                "authorised": change.authorised,
+                "approval": change.approval,
+            })
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into redline.changes (entity, entity_type, source, entity_id, version, column_name, before, after,
+            impact, currency, risk, editor, modified_at, attribution, timing, authorised, approval)
+         select entity, entity_type, source, entity_id, version, column_name, before, after,
+            impact, currency, risk, editor, modified_at, attribution, timing, authorised, approval
+         from jsonb_populate_recordset(null::redline.changes, $1::jsonb)",
+    )
+    .bind(Value::Array(rows).to_string())
+    .execute(connection)
+    .await?;
     Ok(())
 }
