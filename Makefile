@@ -20,6 +20,7 @@ test: ## Everything, against real services that it fetches, starts and stops its
 	@$(SERVICES) fetch
 	cargo build --workspace --bins
 	$(SERVICES) run -- cargo test --workspace --no-fail-fast
+	$(SERVICES) run --durable -- target/debug/redline-faults run --short
 	$(PACKAGING)
 
 .PHONY: test-fast

@@ -1,7 +1,5 @@
 //! Redis saves work and decides nothing.
 
-use redis::AsyncCommands as _;
-use redline_schemas::{ContentHash, Event};
 use redline_tests::{Installation, Proxy, until};
 use tokio::net::TcpListener;
 
@@ -21,12 +19,6 @@ async fn connect(url: &str) -> redis::aio::MultiplexedConnection {
         .get_multiplexed_async_connection()
         .await
         .expect("Redis answers")
-}
-
-/// The mark of a content.
-fn mark(redline: &Installation, event: &Event) -> Vec<u8> {
-    let hash = ContentHash::of(event.canonical().as_bytes());
-    [format!("{}:", redline.name).as_bytes(), &hash.0].concat()
 }
 
 #[tokio::test]
@@ -62,40 +54,6 @@ async fn redis_flushed_in_the_middle_changes_nothing() {
             .expect("Redis answers");
     }
     feed.end().await;
-    assert_undisturbed(redline, roles).await;
-}
-
-#[tokio::test]
-async fn redis_full_of_marks_for_events_that_were_never_recorded_loses_nothing() {
-    let _turn = beside_another().await;
-    let redline = for_two_workers("lies", 4).await;
-    let events = stream();
-    let url = own_database(&redline, 6);
-    let mut connection = connect(&url).await;
-    let lies: Vec<(Vec<u8>, &str)> = events.iter().map(|event| (mark(&redline, event), "1")).collect();
-    for part in lies.chunks(1_000) {
-        let () = connection.mset(part).await.expect("Redis answers");
-    }
-    let variables = small_batches_and(&[("REDIS_URL", &url)]);
-    redline.produce_rows(&events).await;
-    let roles = vec![
-        redline.relay(),
-        redline.start("work", &variables),
-        redline.start("work", &variables),
-    ];
-    // A mark follows its record, in whichever partition that is.
-    until(
-        "the lie was a mark of the workers: they write it again, with a lifetime",
-        PATIENCE,
-        async || {
-            let lifetime: i64 = connection.ttl(&lies[0].0).await.expect("Redis answers");
-            match lifetime > 0 {
-                true => Ok(()),
-                false => Err(format!("its lifetime is {lifetime}")),
-            }
-        },
-    )
-    .await;
     assert_undisturbed(redline, roles).await;
 }
 

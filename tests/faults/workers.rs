@@ -1,4 +1,4 @@
-//! A worker is killed, stopped and continued, told to stop.
+//! A worker is stopped and continued, told to stop.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,6 @@ use crate::turns::beside_another;
 /// Within so long another worker records what one that stopped had: the session timeout of 1.5 s, the rest for a
 /// busy machine.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
-
-#[tokio::test]
-async fn a_worker_that_is_killed_again_and_again_changes_nothing() {
-    let _turn = beside_another().await;
-    let redline = for_two_workers("killed", 4).await;
-    let feed = Feed::of(&redline, &stream()).await;
-    let relay = redline.relay();
-    let mut survivor = redline.start("work", SMALL_BATCHES);
-    let mut victim = redline.start("work", SMALL_BATCHES);
-    for at_least in [300, 1_300, 2_300, 3_300, 4_300] {
-        feed.midway(&redline, at_least).await;
-        victim.kill9();
-        // The next one to die is the one that lived this time.
-        victim = std::mem::replace(&mut survivor, redline.start("work", SMALL_BATCHES));
-    }
-    feed.end().await;
-    assert_undisturbed(redline, vec![relay, survivor, victim]).await;
-}
 
 #[tokio::test]
 async fn a_worker_that_stood_still_for_longer_than_its_timeouts_records_nothing_twice() {
