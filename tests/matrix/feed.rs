@@ -245,6 +245,13 @@ impl Feed {
     }
 }
 
+impl Drop for Feed {
+    /// A run that fails must not go on sending.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Records in the control totals; none when Postgres does not say.
 pub(crate) async fn recorded(pool: &PgPool) -> Option<usize> {
     let recorded: Option<i64> =
