@@ -35,6 +35,13 @@ pub enum StoreError {
     /// The operator asked for something that does not fit.
     #[error("{0}")]
     Refused(String),
+    /// What a connection was told at its beginning does not hold: somebody in between shares connections out.
+    #[error(
+        "Postgres does not keep the settings of a session: something in between shares connections out, such as PgBouncer \
+         in transaction mode; Redline needs sessions that Postgres ends when a process stands still, so database.url must \
+         name Postgres itself"
+    )]
+    Shared,
     /// Postgres, or the way to it, is silent.
     #[error("Postgres did not answer in time")]
     Silent,
@@ -76,7 +83,11 @@ impl StoreError {
     /// Whether no connection will come about before somebody acts: the login is refused, or TLS is. A role that begins
     /// with it ends; one that is at work waits for what was rotated on one side to be rotated on the other.
     pub fn is_unusable(&self) -> bool {
-        matches!(self, Self::Database(error) if unusable(error).is_some())
+        match self {
+            Self::Shared => true,
+            Self::Database(error) => unusable(error).is_some(),
+            _ => false,
+        }
     }
 
     /// Whether Postgres ended the statement because it took longer than it may.
@@ -88,7 +99,7 @@ impl StoreError {
     pub fn class(&self) -> Class {
         match self {
             Self::PositionMoved | Self::EntityChanged | Self::FactsChanged | Self::Silent => Class::TryAgain,
-            Self::Damaged { .. } | Self::Refused(_) | Self::Migration(_) => Class::Stop,
+            Self::Damaged { .. } | Self::Refused(_) | Self::Migration(_) | Self::Shared => Class::Stop,
             Self::Database(error) => class_of(error),
         }
     }
@@ -152,6 +163,12 @@ pub(crate) fn unusable(error: &sqlx::Error) -> Option<String> {
         sqlx::Error::Database(refused) if refused.code().is_some_and(|code| is_refused_connection(&code)) => {
             Some(refused_login("Postgres", refused.message(), KEYS))
         }
+        // Postgres itself takes what Redline says; poolers have their own ideas.
+        sqlx::Error::Database(refused) if refused.code().as_deref() == Some("08P01") => Some(format!(
+            "what answers at database.url is no Postgres, or one behind a pooler such as PgBouncer ({}); Redline needs \
+             sessions of its own, so database.url must name Postgres itself",
+            refused.message()
+        )),
         error => Some(TlsTrouble::of(error)?.told("Postgres", KEYS)),
     }
 }

@@ -169,8 +169,26 @@ pub async fn recording_connection(
     /// An address that swallows packets must not hold anybody up for minutes.
     const PATIENCE: Duration = Duration::from_secs(10);
     match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
-        Ok(connected) => Ok(connected?),
+        Ok(connected) => keeps_settings(connected?, timeouts).await,
         Err(_) => Err(StoreError::Silent),
+    }
+}
+
+/// The connection, if it has the timeouts that it was told. A pooler that shares connections out may have dropped them,
+/// and then nothing ends the transaction of a process that stands still.
+async fn keeps_settings(
+    mut connection: PgConnection,
+    timeouts: Timeouts,
+) -> Result<PgConnection, StoreError> {
+    let milliseconds: i64 = sqlx::query_scalar(
+        "select (extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval) * 1000)::bigint",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    if u128::try_from(milliseconds).ok() == Some(timeouts.idle_in_transaction.as_millis()) {
+        Ok(connection)
+    } else {
+        Err(StoreError::Shared)
     }
 }
 

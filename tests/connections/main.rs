@@ -4,6 +4,7 @@
 
 mod doctor;
 mod kafka;
+mod pooler;
 mod postgres;
 mod redis;
 mod registry;

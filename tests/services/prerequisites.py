@@ -102,6 +102,8 @@ def look(wanted=None):
         found.nginx = find_nginx()
         if found.nginx is None:
             missing.append(Missing("the web server nginx", "nginx-light"))
+        if not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"):
+            missing.append(Missing("the pooler pgbouncer", "pgbouncer"))
     return found, missing
 
 
