@@ -34,7 +34,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, Executor as _, PgConnection, PgPool, Row as _};
 
 pub use error::{Class, StoreError};
 pub use sqlx;
@@ -180,12 +180,14 @@ async fn keeps_settings(
     mut connection: PgConnection,
     timeouts: Timeouts,
 ) -> Result<PgConnection, StoreError> {
-    let milliseconds: i64 = sqlx::query_scalar(
-        "select (extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval) * 1000)::bigint",
-    )
-    .fetch_one(&mut connection)
-    .await?;
-    if u128::try_from(milliseconds).ok() == Some(timeouts.idle_in_transaction.as_millis()) {
+    // In one message: a pooler may hand even the parts of a prepared statement to different connections.
+    let row = connection
+        .fetch_one(
+            "select (extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval) * 1000)::bigint::text",
+        )
+        .await?;
+    let milliseconds: String = row.try_get(0)?;
+    if milliseconds == timeouts.idle_in_transaction.as_millis().to_string() {
         Ok(connection)
     } else {
         Err(StoreError::Shared)

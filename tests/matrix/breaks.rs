@@ -90,11 +90,14 @@ pub(crate) fn read(path: &Path) -> Vec<Caught> {
     text.lines().filter_map(Caught::read).collect()
 }
 
-/// Builds each broken binary, and runs what should catch it until it does. Answers those that nothing caught.
-pub(crate) fn run(most_seeds: u64, kept: Option<&Path>) -> Vec<&'static str> {
+/// Builds each broken binary, or those that are named, and runs what should catch it until it does. Answers those that
+/// nothing caught.
+pub(crate) fn run(named: &[String], most_seeds: u64, kept: Option<&Path>) -> Vec<&'static str> {
     let mut missed = Vec::new();
-    let mut caught = Vec::new();
-    for one in BREAKS {
+    let mut caught = kept.map(read).unwrap_or_default();
+    let is_named = |one: &&Break| named.is_empty() || named.iter().any(|name| name == one.feature);
+    for one in BREAKS.iter().filter(is_named) {
+        caught.retain(|old: &Caught| old.feature != one.feature);
         let binary = build(one.feature);
         match catch(one, &binary, most_seeds) {
             Some(found) => {
@@ -145,8 +148,8 @@ fn build(feature: &str) -> PathBuf {
 
 fn catch(one: &Break, binary: &Path, most_seeds: u64) -> Option<Caught> {
     let found = std::env::temp_dir().join(format!("redline-{}-{}.jsonl", one.feature, std::process::id()));
-    let own = std::env::current_exe().expect("a program knows its own path");
-    let mut command = Command::new(own);
+    // Not its path, which a build may have taken away meanwhile.
+    let mut command = Command::new("/proc/self/exe");
     command
         .env("REDLINE_BIN", binary)
         .args([

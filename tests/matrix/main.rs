@@ -72,6 +72,9 @@ enum Matrix {
     List,
     /// Build binaries with one thing broken on purpose, and run until each is caught.
     Breaks {
+        /// A break by the name of its feature; may be repeated. All of them by default.
+        #[arg(long = "break")]
+        breaks: Vec<String>,
         /// Seeds to try at most.
         #[arg(long, default_value_t = 20)]
         seeds: u64,
@@ -117,7 +120,11 @@ async fn main() -> ExitCode {
             print!("{}", results::page_of(&folder));
             ExitCode::SUCCESS
         }
-        Matrix::Breaks { seeds, results } => match breaks::run(seeds, results.as_deref()).as_slice() {
+        Matrix::Breaks {
+            breaks,
+            seeds,
+            results,
+        } => match breaks::run(&breaks, seeds, results.as_deref()).as_slice() {
             [] => ExitCode::SUCCESS,
             missed => {
                 println!("not caught: {}", missed.join(", "));
