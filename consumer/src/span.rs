@@ -141,7 +141,9 @@ fn offsets_at_now(
     }
     let first = partitions.first().copied().unwrap_or_default();
     let consumer = consumer(kafka).map_err(failed(first))?;
-    let answered = consumer.offsets_for_times(asked, PATIENCE).map_err(failed(first))?;
+    let answered = consumer
+        .offsets_for_times(asked, PATIENCE)
+        .map_err(failed(first))?;
     partitions
         .iter()
         .map(|partition| {

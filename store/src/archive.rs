@@ -107,12 +107,13 @@ pub async fn page(
         .map(|row| {
             let key = read_key(row)?;
             let content: &str = row.try_get("content")?;
-            let event = Event::from_canonical(key.kind, content, time(row, "observed_at")?).map_err(|error| {
-                StoreError::Damaged {
-                    what: key.to_string(),
-                    reason: error.to_string(),
-                }
-            })?;
+            let event =
+                Event::from_canonical(key.kind, content, time(row, "observed_at")?).map_err(|error| {
+                    StoreError::Damaged {
+                        what: key.to_string(),
+                        reason: error.to_string(),
+                    }
+                })?;
             Ok(Archived {
                 offset: row.try_get("offset")?,
                 event,

@@ -24,7 +24,8 @@ pub struct Proof {
 }
 
 /// Every change, one JSON array a line.
-const CHANGES: &str = "select jsonb_build_array(source, entity_id, version, column_name, before, after, impact::text, currency,
+const CHANGES: &str =
+    "select jsonb_build_array(source, entity_id, version, column_name, before, after, impact::text, currency,
         risk, editor, modified_at, attribution, timing, authorised)::text
     from redline.changes
     order by source collate \"C\", entity_id collate \"C\", version, column_name collate \"C\"";
@@ -64,7 +65,9 @@ pub async fn proof(connection: &mut PgConnection) -> Result<Proof, StoreError> {
 /// SHA-256 of the lines, with line breaks between them.
 async fn hash(connection: &mut PgConnection, lines: &'static str) -> Result<ContentHash, StoreError> {
     let mut hash = Sha256::new();
-    let mut lines = sqlx::query_scalar::<_, String>(lines).fetch(connection).enumerate();
+    let mut lines = sqlx::query_scalar::<_, String>(lines)
+        .fetch(connection)
+        .enumerate();
     while let Some((number, line)) = lines.next().await {
         if number > 0 {
             hash.update(b"\n");

@@ -49,10 +49,8 @@ async fn what_is_recorded_follows_from_its_events_and_facts_and_each_damage_is_n
         (
             "create table kept as select * from redline.flags where state_key is null and status = 'standing'
                 order by flag_id limit 1;
-             update redline.flag_revisions r set flag = r.flag || '{\"risk\": \"NONE\"}' from kept k
-             where (r.flag_id, r.revision) = (k.flag_id, k.revision)",
-            "update redline.flag_revisions r set flag = r.flag || jsonb_build_object('risk', k.risk) from kept k
-             where (r.flag_id, r.revision) = (k.flag_id, k.revision); drop table kept",
+             update redline.flags f set risk = 'NONE' from kept k where k.flag_id = f.flag_id",
+            "update redline.flags f set risk = k.risk from kept k where k.flag_id = f.flag_id; drop table kept",
             "flag",
             "is recorded otherwise",
         ),

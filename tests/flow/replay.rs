@@ -78,7 +78,11 @@ async fn what_is_replayed_into_the_system_that_recorded_it_changes_nothing_and_t
         if quarantined > 0 {
             told.push_str(&format!(", {quarantined} quarantined again"));
         }
-        let expected = format!("{told}\nchanges {}\nflags   {}\n", hash(&before.0), hash(&before.1));
+        let expected = format!(
+            "{told}\nchanges {}\nflags   {}\n",
+            hash(&before.0),
+            hash(&before.1)
+        );
         assert_eq!(ended.stdout, expected, "{arguments:?}");
         assert!(found(&redline).await == before, "{arguments:?} changes something");
     }
@@ -120,7 +124,9 @@ async fn a_replay_that_brings_something_new_says_what_changed_and_a_bad_line_end
         ended.stdout
     );
     let newer = write("newer.ndjson", &[row(3), row(3)]);
-    let ended = redline.run(&["replay", "file", &newer, "--may-change", "--json"]).await;
+    let ended = redline
+        .run(&["replay", "file", &newer, "--may-change", "--json"])
+        .await;
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
     let told = json(&ended);
     assert_eq!(
@@ -140,9 +146,12 @@ async fn a_replay_that_brings_something_new_says_what_changed_and_a_bad_line_end
     assert!(told.contains("1 record is in"), "{told}");
     redline.wait_quiet(REST).await;
     let versions = redline
-        .texts("select version::text from redline.versions join redline.entities using (entity) where entity_id = 'R-NEW' order by 1")
+        .texts(
+            "select v.version::text from redline.versions v join redline.entities using (entity)
+             where entity_id = 'R-NEW' order by v.version",
+        )
         .await;
-    assert_eq!(versions.len(), 0, "the query names another version column");
+    assert_eq!(versions, ["1", "2", "3", "4"], "nothing behind the bad line");
     end(redline, processes).await;
 }
 
@@ -211,7 +220,9 @@ async fn an_interrupted_replay_goes_on_where_it_stopped_and_keeps_its_rate() {
     at_least(first + 60).await;
     died.kill9();
 
-    let other = ["replay", "recorded", "--into", &copy, "--kind", "fact", "--resume", &resume];
+    let other = [
+        "replay", "recorded", "--into", &copy, "--kind", "fact", "--resume", &resume,
+    ];
     let refused = redline.run(&other).await;
     assert_eq!(refused.code, 2, "{}{}", refused.stdout, refused.stderr);
     assert!(
@@ -231,11 +242,27 @@ async fn an_interrupted_replay_goes_on_where_it_stopped_and_keeps_its_rate() {
     );
     let (all, places) = copied().await;
     assert_eq!(places.len(), rows, "every row is there");
-    assert!(all <= rows + 50, "{all} copies of {rows} rows; at most what was on its way comes twice");
+    assert!(
+        all <= rows + 50,
+        "{all} copies of {rows} rows; at most what was on its way comes twice"
+    );
     let again = redline.run(&replay).await;
     assert_eq!((again.code, copied().await.0), (0, all), "nothing is left");
     redline.kafka.delete_topics(&[&copy]).await;
     redline.remove().await;
+}
+
+/// A comparison without where the flagged rows are recorded, which only what is recorded has.
+fn without_positions(ended: &Ended) -> Value {
+    let mut told = json(ended);
+    for flags in told["flags"].as_array_mut().expect("a list") {
+        for group in ["more", "less", "differently"] {
+            for example in flags[group]["examples"].as_array_mut().expect("a list") {
+                example.as_object_mut().expect("a flag").remove("position");
+            }
+        }
+    }
+    told
 }
 
 #[tokio::test]
@@ -270,14 +297,25 @@ async fn a_dry_run_under_other_rules_shows_what_would_differ_and_writes_nothing(
         );
     }
     // What the topic holds is what is recorded, so that both come to the same.
-    let arguments = |source: &[&'static str]| [&["replay"], source, &["--json", "--dry-run", "--rules"]].concat();
-    let recorded = redline.run(&[&arguments(&["recorded"])[..], &[&other]].concat()).await;
+    let arguments =
+        |source: &[&'static str]| [&["replay"], source, &["--json", "--dry-run", "--rules"]].concat();
+    let recorded = redline
+        .run(&[&arguments(&["recorded"])[..], &[&other]].concat())
+        .await;
     let topic = redline
         .run(&["replay", "topic", &rows, "--json", "--dry-run", "--rules", &other])
         .await;
-    assert_eq!(json(&recorded), json(&topic));
+    assert_eq!(without_positions(&recorded), without_positions(&topic));
     let refused = redline
-        .run(&["replay", "recorded", "--source", "billing", "--dry-run", "--rules", &other])
+        .run(&[
+            "replay",
+            "recorded",
+            "--source",
+            "billing",
+            "--dry-run",
+            "--rules",
+            &other,
+        ])
         .await;
     assert_eq!(refused.code, 2, "{}{}", refused.stdout, refused.stderr);
     assert!((found(&redline).await, published(&redline).await) == before);
@@ -291,7 +329,9 @@ async fn a_span_is_chosen_by_offset_and_by_kafkas_time_and_ends_where_the_log_di
     let row = |version: i64| redline.raw(&rows::row(&rows::billing("R-1", version, version)), schema_id);
     redline.kafka.produce_all((1..=5).map(row).collect()).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let between = redline.texts("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')").await;
+    let between = redline
+        .texts("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+        .await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     redline.kafka.produce_all((6..=8).map(row).collect()).await;
     let rows = &redline.topics.rows;
@@ -299,7 +339,10 @@ async fn a_span_is_chosen_by_offset_and_by_kafkas_time_and_ends_where_the_log_di
     redline.kafka.create_topic(&copy, 1, &[]).await;
     let mut expected: Vec<i64> = Vec::new();
     for (span, offsets) in [
-        (vec!["--partition", "0", "--from-offset", "2", "--to-offset", "4"], 2..4),
+        (
+            vec!["--partition", "0", "--from-offset", "2", "--to-offset", "4"],
+            2..4,
+        ),
         (vec!["--from", &between[0]], 5..8),
         (vec!["--to", &between[0]], 0..5),
         (vec!["--from", "2100-01-01T00:00:00Z"], 0..0),
@@ -311,20 +354,27 @@ async fn a_span_is_chosen_by_offset_and_by_kafkas_time_and_ends_where_the_log_di
         expected.extend(offsets);
         let read = redline.kafka.read(&copy).await;
         let places: Vec<String> = read.iter().filter_map(|record| record.header(HEADER)).collect();
-        let wanted: Vec<String> = expected.iter().map(|offset| format!("{rows}/0/{offset}")).collect();
+        let wanted: Vec<String> = expected
+            .iter()
+            .map(|offset| format!("{rows}/0/{offset}"))
+            .collect();
         assert_eq!(places, wanted, "{span:?}");
     }
     // Into itself it ends where the log ended, although nobody reads and proves anything.
-    redline
-        .succeed(&["replay", "topic", rows, "--wait", "0"])
-        .await;
+    redline.succeed(&["replay", "topic", rows, "--wait", "0"]).await;
     assert_eq!(redline.kafka.log_ends(rows).await[&0].1, 16);
 
     for (arguments, told) in [
         (vec!["topic", &copy], "say --into which topic it is to go"),
-        (vec!["topic", rows, "--into", &redline.topics.facts], "every record would be quarantined"),
+        (
+            vec!["topic", rows, "--into", &redline.topics.facts],
+            "every record would be quarantined",
+        ),
         (vec!["recorded", "--into", &copy], "say --kind"),
-        (vec!["recorded", "--into", &redline.topics.flagged], "what Redline itself publishes to"),
+        (
+            vec!["recorded", "--into", &redline.topics.flagged],
+            "what Redline itself publishes to",
+        ),
         (vec!["topic", rows, "--from", "yesterday"], "--from yesterday"),
     ] {
         let ended = redline.run(&[&["replay"], &arguments[..]].concat()).await;
@@ -333,7 +383,11 @@ async fn a_span_is_chosen_by_offset_and_by_kafkas_time_and_ends_where_the_log_di
     }
     let nobody_reads = redline.run(&["replay", "topic", rows, "--wait", "1"]).await;
     assert_eq!(nobody_reads.code, 1, "{}", nobody_reads.stdout);
-    assert!(nobody_reads.stderr.contains("nothing was published"), "{}", nobody_reads.stderr);
+    assert!(
+        nobody_reads.stderr.contains("nothing was published"),
+        "{}",
+        nobody_reads.stderr
+    );
     assert_eq!(redline.kafka.log_ends(rows).await[&0].1, 16);
     redline.kafka.delete_topics(&[&copy]).await;
     redline.remove().await;

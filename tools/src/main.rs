@@ -97,7 +97,10 @@ enum Command {
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
     /// Publish again what a topic, a file or the record holds, and prove what that changed; or judge it under other rules.
-    #[command(subcommand, after_help = "Example: redline replay recorded --resume replay.json")]
+    #[command(
+        subcommand,
+        after_help = "Example: redline replay recorded --resume replay.json"
+    )]
     Replay(replay::ReplayCommand),
     /// Derive everything that is recorded again from the recorded events and facts, and say what differs; exit 3 when
     /// something does.

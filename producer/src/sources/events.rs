@@ -112,7 +112,9 @@ impl Reading {
         chunk: &mut [u8],
         events: &mut Events,
     ) -> Result<usize, EventsError> {
-        let read = input.read(chunk).map_err(|error| self.broken(error.to_string()))?;
+        let read = input
+            .read(chunk)
+            .map_err(|error| self.broken(error.to_string()))?;
         self.lines.feed(chunk.get(..read).unwrap_or_default());
         while let Some(line) = self.lines.next_line().map_err(|_| self.too_long())? {
             self.take(&line, events)?;
@@ -127,7 +129,8 @@ impl Reading {
 
     fn take(&self, line: &Line, events: &mut Events) -> Result<(), EventsError> {
         if line.number > self.behind {
-            let event = event(&line.bytes, self.kind).map_err(|error| self.error(line.number, told(&error)))?;
+            let event =
+                event(&line.bytes, self.kind).map_err(|error| self.error(line.number, told(&error)))?;
             events.push((line.number, event));
         }
         Ok(())
@@ -186,7 +189,9 @@ fn kind_of(text: &str) -> Result<EventKind, FieldError> {
         Ids {
             payout_id: Some(_), ..
         } => Ok(EventKind::Payout),
-        Ids { order_id: Some(_), .. } => Ok(EventKind::Order),
+        Ids {
+            order_id: Some(_), ..
+        } => Ok(EventKind::Order),
         _ => Err(FieldError::new(
             "",
             "has no row_id, payout_id, order_id or kind, by one of which events and facts are told from each other",

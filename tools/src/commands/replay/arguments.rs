@@ -43,12 +43,7 @@ pub(crate) struct TopicReplay {
     #[arg(long, value_name = "NUMBER")]
     pub(super) partition: Option<i32>,
     /// From this offset on; default the first that Kafka has.
-    #[arg(
-        long,
-        value_name = "OFFSET",
-        requires = "partition",
-        conflicts_with = "from"
-    )]
+    #[arg(long, value_name = "OFFSET", requires = "partition", conflicts_with = "from")]
     pub(super) from_offset: Option<i64>,
     /// Up to before this offset; default the end as it is now.
     #[arg(long, value_name = "OFFSET", requires = "partition", conflicts_with = "to")]
@@ -209,7 +204,10 @@ impl TopicReplay {
         }
         let source = topic(settings, self, into).await?;
         let cluster = Cluster::new(&settings.kafka)?;
-        let topic_id = cluster.topic_ids(vec![self.topic.clone()]).await?.remove(&self.topic);
+        let topic_id = cluster
+            .topic_ids(vec![self.topic.clone()])
+            .await?
+            .remove(&self.topic);
         Ok(Planned {
             identity: json!({
                 "what": "topic", "topic": self.topic, "topic_id": topic_id, "partition": self.partition,
@@ -276,7 +274,8 @@ impl RecordedReplay {
         let Some(file) = &self.recorded_by else {
             return Ok(settings.database.url().to_owned());
         };
-        let other = Settings::load_alone(file).map_err(|error| misuse(format!("--recorded-by: {error:#}")))?;
+        let other =
+            Settings::load_alone(file).map_err(|error| misuse(format!("--recorded-by: {error:#}")))?;
         let there = first_rules(&other).await?;
         let here = first_rules(settings).await?;
         if there != here {
@@ -300,16 +299,17 @@ fn misuse(told: String) -> anyhow::Error {
 }
 
 pub(super) fn instant(option: &str, text: Option<&str>) -> anyhow::Result<Option<Timestamp>> {
-    text.map(|text| {
-        Timestamp::parse(text).map_err(|reason| misuse(format!("--{option} {text} {reason}")))
-    })
-    .transpose()
+    text.map(|text| Timestamp::parse(text).map_err(|reason| misuse(format!("--{option} {text} {reason}"))))
+        .transpose()
 }
 
 /// Flags and quarantined records are published by the relay alone.
 fn refuse_output(settings: &Settings, into: &str) -> anyhow::Result<()> {
     let topics = &settings.topics;
-    match [&topics.flagged, &topics.quarantine].iter().any(|topic| *topic == into) {
+    match [&topics.flagged, &topics.quarantine]
+        .iter()
+        .any(|topic| *topic == into)
+    {
         true => Err(misuse(format!(
             "{into} is what Redline itself publishes to; nothing else may stand there"
         ))),

@@ -205,11 +205,15 @@ mod tests {
         course.advance(0, 15);
         course.write().unwrap();
         let again = open(&file, replay).await.unwrap();
-        assert_eq!((again.spans[0].next, again.published, again.is_new()), (15, 1, false));
+        assert_eq!(
+            (again.spans[0].next, again.published, again.is_new()),
+            (15, 1, false)
+        );
 
         let other = json!({"what": "topic", "topic": "redline.rows", "into": "copy"});
         let error = open(&file, other).await.unwrap_err();
-        let expected = "belongs to another replay (into: null there, \"copy\" here); give the same arguments again";
+        let expected =
+            "belongs to another replay (into: null there, \"copy\" here); give the same arguments again";
         assert!(error.to_string().contains(expected), "{error}");
         fs::write(&file, "{}").unwrap();
         let error = open(&file, json!({})).await.unwrap_err().to_string();

@@ -65,7 +65,9 @@ async fn replay(
     let records = counted(course.published, "record was", "records were");
     let Some(before) = course.before.filter(|_| is_proven) else {
         let mut out = std::io::stdout();
-        let to = planned.into.map_or_else(String::new, |topic| format!(" to {topic}"));
+        let to = planned
+            .into
+            .map_or_else(String::new, |topic| format!(" to {topic}"));
         match how.json {
             true => writeln!(out, "{}", json!({"published": course.published}))?,
             false => writeln!(out, "{records} published{to}")?,
@@ -86,7 +88,9 @@ async fn replay(
     }
     let after = State::read(settings).await?;
     proof::tell(course.published, &before, &after, how, &mut std::io::stdout())?;
-    Ok(found(before.differs(&after) && !how.may_change && !planned.is_new_here))
+    Ok(found(
+        before.differs(&after) && !how.may_change && !planned.is_new_here,
+    ))
 }
 
 /// How everything is before anything is published, which has to be settled for that.

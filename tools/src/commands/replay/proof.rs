@@ -62,7 +62,10 @@ pub(super) fn tell(
 
 fn told(published: u64, before: &State, after: &State) -> String {
     let published = counted(published, "record was", "records were");
-    let mut counts = vec![format!("{} counted as duplicates", after.duplicate - before.duplicate)];
+    let mut counts = vec![format!(
+        "{} counted as duplicates",
+        after.duplicate - before.duplicate
+    )];
     let quarantined = after.quarantined - before.quarantined;
     if quarantined > 0 {
         counts.push(format!("{quarantined} quarantined again"));
@@ -75,7 +78,10 @@ fn told(published: u64, before: &State, after: &State) -> String {
         );
     }
     counts.insert(0, format!("{} accepted as new", after.accepted - before.accepted));
-    let mut text = format!("something changed: {published} published,\n{}\n", counts.join(", "));
+    let mut text = format!(
+        "something changed: {published} published,\n{}\n",
+        counts.join(", ")
+    );
     for (what, before, after) in [
         ("changes", &before.changes, changes),
         ("flags", &before.flags, flags),

@@ -33,7 +33,9 @@ impl Publishing {
             Bucket::new(Rate { per_second, burst })
         });
         // What is slow is settled each second or so.
-        let a_second = rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
+        let a_second = rate.map_or(usize::MAX, |rate| {
+            usize::try_from(rate.get()).unwrap_or(usize::MAX)
+        });
         Self {
             publisher,
             bucket,
@@ -85,7 +87,10 @@ impl Publishing {
                 settled?;
                 let of = pieces.last().and_then(|piece| course.spans.get(piece.span));
                 let of = of.map_or_else(String::new, |span| {
-                    format!(" ({}, partition {}, up to {})", span.of, span.partition, span.next)
+                    format!(
+                        " ({}, partition {}, up to {})",
+                        span.of, span.partition, span.next
+                    )
                 });
                 bar.set_message(format!("{} records published{of}", course.published));
                 bar.tick();

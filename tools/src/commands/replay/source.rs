@@ -140,7 +140,9 @@ pub(super) async fn topic(settings: &Settings, replay: &TopicReplay, into: &str)
         let log = cluster.describe(name, partition).await?;
         // An instant behind the last record is the log's end.
         let at = |offsets: &Option<Vec<Option<i64>>>| {
-            let offset = offsets.as_ref().map(|offsets| offsets.get(place).copied().flatten());
+            let offset = offsets
+                .as_ref()
+                .map(|offsets| offsets.get(place).copied().flatten());
             offset.map(|offset| offset.unwrap_or(log.log_end))
         };
         let next = replay.from_offset.or_else(|| at(&from)).unwrap_or(log.log_start);
@@ -213,8 +215,12 @@ async fn read_topic(
     for (number, span) in spans.iter().enumerate() {
         let (records, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
         let reading = {
-            let (kafka, topic, partition, range) =
-                (kafka.clone(), span.of.clone(), span.partition, span.next..span.end);
+            let (kafka, topic, partition, range) = (
+                kafka.clone(),
+                span.of.clone(),
+                span.partition,
+                span.next..span.end,
+            );
             tokio::spawn(async move { span::read(&kafka, &topic, partition, range, records).await })
         };
         while let Some(chunk) = chunks.recv().await {

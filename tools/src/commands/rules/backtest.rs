@@ -48,14 +48,21 @@ pub(in crate::commands) async fn run(settings: &Settings, trial: &Backtest) -> a
 
 impl Backtest {
     /// What is tried.
-    pub(in crate::commands) async fn candidate(&self, connection: &mut PgConnection) -> anyhow::Result<Candidate> {
+    pub(in crate::commands) async fn candidate(
+        &self,
+        connection: &mut PgConnection,
+    ) -> anyhow::Result<Candidate> {
         let name = self.rules.display();
         let (rules, _) =
             read(&self.rules)?.with_context(|| format!("{name} is refused, and nothing was judged"))?;
         let instant = |option: &str, text: &str| {
             Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
         };
-        let from = self.from.as_deref().map(|text| instant("from", text)).transpose()?;
+        let from = self
+            .from
+            .as_deref()
+            .map(|text| instant("from", text))
+            .transpose()?;
         let to = self.to.as_deref().map(|text| instant("to", text)).transpose()?;
         let from = match from {
             Some(from) => from,
@@ -73,7 +80,11 @@ impl Backtest {
     }
 
     /// Prints the comparison; answers whether the flags differ.
-    pub(in crate::commands) fn tell(&self, comparison: &Comparison, candidate: &Candidate) -> anyhow::Result<bool> {
+    pub(in crate::commands) fn tell(
+        &self,
+        comparison: &Comparison,
+        candidate: &Candidate,
+    ) -> anyhow::Result<bool> {
         let mut out = std::io::stdout();
         match self.json {
             true => writeln!(out, "{}", to_json(comparison, candidate))?,
@@ -158,6 +169,10 @@ fn to_json(comparison: &Comparison, candidate: &Candidate) -> Value {
             .filter_map(|Example { flag, was }| {
                 let mut flag: Value = serde_json::from_str(&flag.to_json()).ok()?;
                 flag["was"] = json!(was);
+                // What was never recorded has no place.
+                if flag["position"]["topic"] == "" {
+                    flag.as_object_mut()?.remove("position");
+                }
                 Some(flag)
             })
             .collect();
