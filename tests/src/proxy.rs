@@ -28,12 +28,15 @@ pub enum Stop {
     After,
 }
 
+/// Whether these bytes are what a [`Tripwire`] waits for.
+type Recognise = Box<dyn Fn(&[u8]) -> bool + Send>;
+
 /// Stops the first connection on which something is said, once.
-pub struct Tripwire {
+struct Tripwire {
     stop: Stop,
     /// So many times it is let through before.
     spared: usize,
-    recognises: Box<dyn Fn(&[u8]) -> bool + Send>,
+    recognises: Recognise,
     tripped: oneshot::Sender<()>,
 }
 
