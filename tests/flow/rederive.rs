@@ -24,7 +24,7 @@ async fn what_is_recorded_follows_from_its_events_and_facts_and_each_damage_is_n
         .await;
     let changes = redline.count("select count(*) from redline.changes").await;
     assert!(
-        told.starts_with(&format!("{rows} rows with {changes} changes and ")),
+        told.contains(&format!("\n{rows} rows, {changes} changes, ")),
         "{told}"
     );
 

@@ -71,15 +71,15 @@ async fn what_is_replayed_into_the_system_that_recorded_it_changes_nothing_and_t
         assert_eq!(ended.code, 0, "{arguments:?}: {}{}", ended.stdout, ended.stderr);
         let count = published(&redline).await - earlier;
         assert!(count > 5, "{arguments:?} publishes {count} records");
-        let mut told = format!(
-            "nothing changed: {count} records were published, {} counted as duplicates",
-            count - quarantined
-        );
-        if quarantined > 0 {
-            told.push_str(&format!(", {quarantined} quarantined again"));
-        }
+        let duplicates = count - quarantined;
+        let told = match quarantined {
+            0 => format!("{count} records were published, {duplicates} counted as duplicates"),
+            _ => format!(
+                "{count} records were published,\n{duplicates} counted as duplicates, {quarantined} quarantined again"
+            ),
+        };
         let expected = format!(
-            "{told}\nchanges {}\nflags   {}\n",
+            "nothing changed: {told}\nchanges {}\nflags   {}\n",
             hash(&before.0),
             hash(&before.1)
         );

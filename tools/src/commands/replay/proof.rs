@@ -10,6 +10,9 @@ use super::arguments::How;
 use crate::commands::counted;
 use crate::settings::Settings;
 
+/// Columns of every terminal.
+const WIDTH: usize = 80;
+
 /// What is recorded and found, as of one instant.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct State {
@@ -72,10 +75,12 @@ fn told(published: u64, before: &State, after: &State) -> String {
     }
     let (changes, flags) = (&after.changes, &after.flags);
     if !before.differs(after) {
-        return format!(
-            "nothing changed: {published} published, {}\nchanges {changes}\nflags   {flags}\n",
-            counts.join(", ")
-        );
+        let line = format!("nothing changed: {published} published, {}", counts.join(", "));
+        let line = match line.len() > WIDTH {
+            true => line.replacen(", ", ",\n", 1),
+            false => line,
+        };
+        return format!("{line}\nchanges {changes}\nflags   {flags}\n");
     }
     counts.insert(0, format!("{} accepted as new", after.accepted - before.accepted));
     let mut text = format!(
