@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use redline_consumer::cluster::Cluster;
+use redline_consumer::cluster::{Cluster, ClusterError};
 use redline_schemas::EventKind;
 use redline_store::StoreError;
 use redline_store::positions::KafkaPartition;
@@ -40,7 +40,15 @@ pub(crate) async fn until_quiet(settings: &Settings, wait: Duration) -> anyhow::
     let pool = redline_store::pool(settings.database.url(), "doctor", 1)?;
     loop {
         // Kafka first: what it has now must be in what Postgres says afterwards.
-        let ends = log_ends(settings, &cluster).await?;
+        let ends = match log_ends(settings, &cluster).await {
+            Ok(ends) => ends,
+            // A partition that has no leader for a moment has one soon.
+            Err(error) if is_passing(&error) && began.elapsed() < wait => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let mut connection = pool.acquire().await.map_err(StoreError::from)?;
         let unsettled = unsettled(&ends, &quiet::state(&mut connection).await?);
         if unsettled.is_empty() || began.elapsed() >= wait {
@@ -49,6 +57,13 @@ pub(crate) async fn until_quiet(settings: &Settings, wait: Duration) -> anyhow::
         drop(connection);
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ClusterError::NoBounds(..) | ClusterError::NotTold(_))
+    )
 }
 
 async fn log_ends(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Vec<KafkaPartition>> {
