@@ -143,7 +143,10 @@ async fn a_replay_that_brings_something_new_says_what_changed_and_a_bad_line_end
     assert_eq!(ended.code, 1, "{}{}", ended.stdout, ended.stderr);
     let told = &ended.stderr;
     assert!(told.contains("bad.ndjson, line 2: `version`"), "{told}");
-    assert!(told.contains("1 record is in"), "{told}");
+    assert!(
+        told.contains("1 record is in; mend the line, then give"),
+        "{told}"
+    );
     redline.wait_quiet(REST).await;
     let versions = redline
         .texts(
@@ -152,6 +155,26 @@ async fn a_replay_that_brings_something_new_says_what_changed_and_a_bad_line_end
         )
         .await;
     assert_eq!(versions, ["1", "2", "3", "4"], "nothing behind the bad line");
+    write("bad.ndjson", &[row(4), row(5), row(6)]);
+    let mended = redline
+        .run(&[
+            "replay",
+            "file",
+            &bad,
+            "--resume",
+            &resume,
+            "--may-change",
+            "--json",
+        ])
+        .await;
+    assert_eq!(mended.code, 0, "{}{}", mended.stdout, mended.stderr);
+    let told = json(&mended);
+    let accepted = |when: &str| told[when]["accepted"].as_i64().expect("a number");
+    assert_eq!(
+        (&told["published"], accepted("after") - accepted("before")),
+        (&3.into(), 3),
+        "from before the line on: {told}"
+    );
     end(redline, processes).await;
 }
 

@@ -239,6 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_file_is_unpacked_on_the_way() {
+        let path = std::env::temp_dir().join(format!("redline-events-{}.ndjson.gz", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, format!("{ROW}\n{FACT}\n").as_bytes()).unwrap();
+        packed.finish().unwrap();
+        let mut chunks = read(&path, None, 0).unwrap();
+        assert_eq!(chunks.blocking_recv().unwrap().unwrap().len(), 2);
+        assert!(chunks.blocking_recv().is_none());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn nothing_behind_a_bad_line_is_read_and_the_line_is_named_with_what_is_wrong() {
         for (bad, found) in [
             (ROW.replace("R-1", "").as_str(), "line 2: `row_id` "),

@@ -11,7 +11,7 @@ use redline_store::archive::Selection;
 use redline_store::{read_only_connection, rules};
 use serde_json::{Value, json};
 
-use super::source::{Source, file_hash, record, topic};
+use super::source::{Source, record, topic};
 use crate::Misuse;
 use crate::settings::Settings;
 
@@ -173,7 +173,7 @@ impl ReplayCommand {
     pub(super) async fn plan(&self, settings: &Settings) -> anyhow::Result<Planned> {
         match self {
             Self::Topic(replay) => replay.plan(settings).await,
-            Self::File(replay) => replay.plan(settings).await,
+            Self::File(replay) => replay.plan(settings),
             Self::Recorded(replay) => replay.plan(settings).await,
         }
     }
@@ -223,16 +223,12 @@ impl TopicReplay {
 }
 
 impl FileReplay {
-    async fn plan(&self, settings: &Settings) -> anyhow::Result<Planned> {
+    fn plan(&self, settings: &Settings) -> anyhow::Result<Planned> {
         let (kind, into) = target(settings, &self.how, self.kind)?;
-        // The content tells one file from another, and is read twice only where that matters.
-        let hash = match &self.how.resume {
-            Some(_) => Some(file_hash(&self.file).await?),
-            None => None,
-        };
+        let path = std::path::absolute(&self.file)?;
         Ok(Planned {
             identity: json!({
-                "what": "file", "sha256": hash, "kind": kind.map(EventKind::entity_type), "into": into,
+                "what": "file", "file": path, "kind": kind.map(EventKind::entity_type), "into": into,
             }),
             source: Source::File {
                 path: self.file.clone(),

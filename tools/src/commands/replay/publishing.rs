@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU32;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use indicatif::ProgressBar;
 use redline_http::limits::{Bucket, Rate};
 use redline_producer::encode::Encoder;
 use redline_producer::publisher::{Outgoing, Publisher};
+use redline_producer::sources::events::EventsError;
 use redline_schemas::registry::ConfluentRegistry;
 use tokio_util::sync::CancellationToken;
 
@@ -55,8 +56,15 @@ impl Publishing {
         let published = self.publish(source, encoder, course, &bar).await;
         bar.finish_and_clear();
         let records = counted(course.published, "record is", "records are");
-        if !published.with_context(|| format!("{records} in; {}", course.how_to_go_on()))? {
-            bail!("stopped: {records} in; {}", course.how_to_go_on());
+        let go_on = course.how_to_go_on();
+        match published {
+            Ok(true) => {}
+            Ok(false) => bail!("stopped: {records} in; {go_on}"),
+            Err(error) => {
+                let is_line = matches!(error.downcast_ref(), Some(EventsError::Line { .. }));
+                let mend = if is_line { "mend the line, then " } else { "" };
+                bail!("{}; {records} in; {mend}{go_on}", crate::told(&error));
+            }
         }
         course.finished = true;
         course.write()

@@ -1,6 +1,5 @@
 //! Where replayed records come from: read piece by piece, a little ahead of what is published.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,6 @@ use redline_schemas::{Event, EventKind, Timestamp};
 use redline_store::archive::{self, Ledger, Selection};
 use redline_store::outbox::Headers;
 use redline_store::read_only_connection;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::arguments::{TopicReplay, instant};
@@ -186,24 +184,6 @@ pub(super) async fn record(url: String, selection: Selection, into: Option<&str>
         ledgers,
         into: into.map(Arc::from),
     })
-}
-
-/// The hash of a file as it stands.
-pub(super) async fn file_hash(path: &Path) -> anyhow::Result<String> {
-    let path = path.to_owned();
-    let hashed = tokio::task::spawn_blocking(move || -> anyhow::Result<String> {
-        let failed = || format!("{} cannot be read", path.display());
-        let mut file = std::fs::File::open(&path).with_context(failed)?;
-        let (mut hash, mut chunk) = (Sha256::new(), vec![0; 64 * 1024]);
-        loop {
-            match file.read(&mut chunk).with_context(failed)? {
-                0 => break,
-                read => hash.update(chunk.get(..read).unwrap_or_default()),
-            }
-        }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    });
-    hashed.await?
 }
 
 async fn read_topic(
