@@ -4,6 +4,8 @@
 //! candidate's rules in force from an instant on. What is compared are the flags themselves, not what was recorded of
 //! them, so that the rules in force never differ from themselves.
 
+mod given;
+
 use std::collections::{BTreeMap, HashMap};
 
 use redline_domain::facts::Knowledge;
@@ -16,6 +18,8 @@ use redline_store::{StoreError, entities, facts, history};
 
 use crate::detect::Detection;
 use crate::facts::Facts;
+
+pub use self::given::{GiveError, Given, Passed, Reading, TooMany, backtest_given};
 
 /// Entities that are derived at once.
 const AT_ONCE: i64 = 500;

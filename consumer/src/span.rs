@@ -7,6 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use redline_producer::kafka::{Asking, Callbacks, KafkaSettings, create};
+use redline_schemas::Timestamp;
 use tokio::sync::mpsc::Sender;
 
 use crate::batch::RawRecord;
@@ -16,6 +17,8 @@ use crate::kafka::raw_record;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Records that are handed over at once.
 const CHUNK: usize = 1_000;
+/// Bytes that are handed over at once, about: records may be large.
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// Why a span could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,7 @@ fn read_now(
     list.add_partition_offset(topic, partition, Offset::Offset(span.start))
         .and_then(|()| consumer.assign(&list))
         .map_err(failed)?;
-    let mut chunk = Vec::new();
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
     let mut heard = Instant::now();
     loop {
         match consumer.poll(Duration::from_millis(100)) {
@@ -73,12 +76,17 @@ fn read_now(
             Some(Ok(message)) => {
                 heard = Instant::now();
                 let is_last = message.offset() + 1 == span.end;
-                chunk.push(raw_record(&message));
+                let record = raw_record(&message);
+                bytes += record.bytes();
+                chunk.push(record);
                 if is_last {
                     break;
                 }
-                if chunk.len() == CHUNK && into.blocking_send(std::mem::take(&mut chunk)).is_err() {
-                    return Ok(());
+                if chunk.len() == CHUNK || bytes >= CHUNK_BYTES {
+                    bytes = 0;
+                    if into.blocking_send(std::mem::take(&mut chunk)).is_err() {
+                        return Ok(());
+                    }
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => break,
@@ -97,6 +105,55 @@ fn read_now(
         let _ = into.blocking_send(chunk);
     }
     Ok(())
+}
+
+/// The first offset of each of these partitions whose record has this time of Kafka's or a later one; none where there is
+/// no such record.
+///
+/// # Errors
+/// [`SpanError::Kafka`].
+pub async fn offsets_at(
+    kafka: &KafkaSettings,
+    topic: &str,
+    partitions: &[i32],
+    time: Timestamp,
+) -> Result<Vec<Option<i64>>, SpanError> {
+    let (kafka, topic, partitions) = (kafka.clone(), topic.to_owned(), partitions.to_vec());
+    tokio::task::spawn_blocking(move || offsets_at_now(&kafka, &topic, &partitions, time))
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn offsets_at_now(
+    kafka: &KafkaSettings,
+    topic: &str,
+    partitions: &[i32],
+    time: Timestamp,
+) -> Result<Vec<Option<i64>>, SpanError> {
+    // Kafka counts in milliseconds: one that has begun before the instant is not yet it.
+    let millis = time.micros().div_euclid(1_000) + i64::from(time.micros().rem_euclid(1_000) > 0);
+    let mut asked = TopicPartitionList::new();
+    let failed = |partition| move |error| SpanError::Kafka(topic.to_owned(), partition, error);
+    for partition in partitions {
+        asked
+            .add_partition_offset(topic, *partition, Offset::Offset(millis))
+            .map_err(failed(*partition))?;
+    }
+    let first = partitions.first().copied().unwrap_or_default();
+    let consumer = consumer(kafka).map_err(failed(first))?;
+    let answered = consumer
+        .offsets_for_times(asked, PATIENCE)
+        .map_err(failed(first))?;
+    partitions
+        .iter()
+        .map(|partition| {
+            let Some(found) = answered.find_partition(topic, *partition) else {
+                return Ok(None);
+            };
+            found.error().map_err(failed(*partition))?;
+            Ok(found.offset().to_raw().filter(|offset| *offset >= 0))
+        })
+        .collect()
 }
 
 fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Asking>, KafkaError> {

@@ -3,6 +3,7 @@
 //! The promise kept here: an event takes effect exactly once. Position and effects move in one transaction, the
 //! position by compare-and-set, and so does every entity that the transaction read.
 
+pub mod archive;
 #[cfg(any(feature = "break-positions", feature = "break-revisions"))]
 mod broken;
 pub mod completeness;
@@ -19,6 +20,7 @@ pub mod history;
 pub mod keys;
 pub mod outbox;
 pub mod positions;
+pub mod proof;
 pub mod quarantine;
 pub mod quiet;
 pub mod read;

@@ -2,10 +2,10 @@
 
 use redline_schemas::fact::Fact;
 use redline_schemas::{ContentHash, Timestamp};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::error::StoreError;
-use crate::types::Timestamptz;
+use crate::types::{Timestamptz, content_hash};
 
 /// The id of the fact by which `migrate` records the first rules.
 const FIRST_RULES: &str = "initial";
@@ -32,4 +32,17 @@ pub async fn record_first(pool: &PgPool, text: &str) -> Result<bool, StoreError>
     .execute(pool)
     .await?;
     Ok(recorded.rows_affected() > 0)
+}
+
+/// The hash of the first rules, which `migrate` recorded and no topic brings; none where there are none.
+///
+/// # Errors
+/// When Postgres cannot be reached.
+pub async fn first(connection: &mut PgConnection) -> Result<Option<ContentHash>, StoreError> {
+    let hash: Option<Vec<u8>> =
+        sqlx::query_scalar("select content_hash from redline.facts where kind = 'rules' and id = $1")
+            .bind(FIRST_RULES)
+            .fetch_optional(connection)
+            .await?;
+    Ok(hash.as_deref().map(content_hash).transpose()?)
 }

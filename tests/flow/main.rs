@@ -12,9 +12,12 @@ mod migrate;
 mod path;
 mod quarantine;
 mod read_model;
+mod rederive;
 mod registry;
+mod replay;
 mod rights;
 mod saying;
+mod sheet;
 mod totals;
 
 use std::time::Duration;

@@ -164,6 +164,11 @@ impl Installation {
         }
     }
 
+    /// Its settings file.
+    pub fn settings(&self) -> &Path {
+        &self.settings
+    }
+
     /// A temporary folder of its own, for files that a test hands to the binary.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -227,7 +232,16 @@ impl Installation {
         Process::start(self.command(&[role], variables), log)
     }
 
-    /// The same with another binary, such as that of the version before.
+    /// Starts a command that a test will not let come to its end.
+    pub fn start_command(&self, arguments: &[&str]) -> Process {
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        let name = arguments.first().copied().unwrap_or("redline");
+        let log = self.folder.join(format!("{number}-{name}.log"));
+        Process::start(self.command(arguments, &[]), log)
+    }
+
+    /// Starts a role with another binary, such as that of the version before.
     pub fn start_other(&self, binary: &Path, role: &str, variables: &[(&str, &str)]) -> Process {
         let number = self.started.get() + 1;
         self.started.set(number);

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
     approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, rederive, reference,
-    relay, report, rules, serve, simulate, work,
+    relay, replay, report, rules, serve, simulate, work,
 };
 use crate::settings::{Origin, Settings};
 
@@ -96,6 +96,12 @@ enum Command {
     /// Make a billing sheet with planted findings and the truth about it, as files or published; then check what was found.
     #[command(after_help = "Example: redline simulate sheet --seed 7 --publish")]
     Simulate(simulate::Simulate),
+    /// Publish again what a topic, a file or the record holds, and prove what that changed; or judge it under other rules.
+    #[command(
+        subcommand,
+        after_help = "Example: redline replay recorded --resume replay.json"
+    )]
+    Replay(replay::ReplayCommand),
     /// Derive everything that is recorded again from the recorded events and facts, and say what differs; exit 3 when
     /// something does.
     #[command(after_help = "Example: redline rederive")]
@@ -375,6 +381,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Approvals(command) => return approvals::run(command, &settings).await,
         Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
         Command::Report(command) => return report::run(command, &settings).await,
+        Command::Replay(command) => return replay::run(command, &settings, told_to_stop()?).await,
         Command::Rederive(arguments) => return Ok(found(rederive::run(&settings, &arguments).await?)),
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }

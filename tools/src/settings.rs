@@ -108,6 +108,18 @@ impl Settings {
                 figment = figment.merge(Serialized::default(key, value));
             }
         }
+        Self::extract(&figment)
+    }
+
+    /// Reads a file of another installation: the environment is about this one and says nothing about it.
+    pub(crate) fn load_alone(file: &Path) -> anyhow::Result<Self> {
+        if !file.is_file() {
+            bail!("the settings file {} does not exist", file.display());
+        }
+        Self::extract(&Figment::new().merge(Toml::file_exact(file)))
+    }
+
+    fn extract(figment: &Figment) -> anyhow::Result<Self> {
         let mut settings: Self = figment.extract().map_err(explain)?;
         settings.read_secrets().map_err(anyhow::Error::msg)?;
         settings.check()?;

@@ -24,6 +24,11 @@ pub struct Rate {
 pub struct Wait(Duration);
 
 impl Wait {
+    /// How long it is.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+
     /// Whole seconds after which there is enough, at least one.
     pub fn seconds(self) -> u64 {
         let begun = u64::from(self.0.subsec_nanos() > 0);

@@ -1,5 +1,6 @@
 //! Where events come from, besides the HTTP door.
 
+pub mod events;
 pub mod files;
 mod mapping;
 mod reading;

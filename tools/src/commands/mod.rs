@@ -20,6 +20,7 @@ pub(crate) mod quarantine;
 pub(crate) mod rederive;
 pub(crate) mod reference;
 pub(crate) mod relay;
+pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod rules;
 mod saying;

@@ -42,15 +42,15 @@ pub(crate) async fn run(settings: &Settings, arguments: &RederiveArguments) -> a
 fn tell(rederived: &Rederived, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "{} with {} and {} derived again from what is recorded; nothing was written",
+        "Derived again from what is recorded; nothing was written:\n{}, {}, {}",
         counted(rederived.rows, "row", "rows"),
         counted(rederived.changes, "change", "changes"),
-        counted(rederived.state_keys, "natural key was", "natural keys were"),
+        counted(rederived.state_keys, "natural key", "natural keys"),
     )?;
     if rederived.waiting > 0 {
         writeln!(
             out,
-            "{} to be derived by a worker; what is recorded of them may differ until then",
+            "{} for a worker and may differ until then",
             counted(rederived.waiting, "row or key waits", "rows and keys wait")
         )?;
     }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_agrees_is_told_in_two_lines_and_what_differs_with_its_place() {
+    fn what_agrees_is_told_in_a_few_words_and_what_differs_with_its_place() {
         let agreeing = Rederived {
             rows: 10_184,
             changes: 22_001,
@@ -117,6 +117,8 @@ mod tests {
             ],
             ..agreeing
         };
-        insta::assert_snapshot!(format!("{}\n---\n{}", told(&agreeing), told(&differing)));
+        let text = format!("{}\n---\n{}", told(&agreeing), told(&differing));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        insta::assert_snapshot!(text);
     }
 }

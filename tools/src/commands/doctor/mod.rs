@@ -19,7 +19,7 @@ mod totals;
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use self::quiet::quiet;
+pub(crate) use self::quiet::{quiet, until_quiet};
 use self::report::{Outcome, Report};
 pub(crate) use self::totals::totals;
 use crate::settings::Settings;

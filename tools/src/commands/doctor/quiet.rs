@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use redline_consumer::cluster::Cluster;
+use redline_consumer::cluster::{Cluster, ClusterError};
 use redline_schemas::EventKind;
 use redline_store::StoreError;
 use redline_store::positions::KafkaPartition;
@@ -18,19 +18,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Whether everything that Kafka had acknowledged is recorded, judged under the facts of now, and published. Waits for it
 /// as long as told; answers whether it is not.
 pub(crate) async fn quiet(settings: &Settings, wait: Duration, json: bool) -> anyhow::Result<bool> {
-    let began = Instant::now();
-    let cluster = Cluster::new(&settings.kafka)?;
-    let pool = redline_store::pool(settings.database.url(), "doctor", 1)?;
-    let unsettled = loop {
-        // Kafka first: what it has now must be in what Postgres says afterwards.
-        let ends = log_ends(settings, &cluster).await?;
-        let mut connection = pool.acquire().await.map_err(StoreError::from)?;
-        let unsettled = unsettled(&ends, &quiet::state(&mut connection).await?);
-        if unsettled.is_empty() || began.elapsed() >= wait {
-            break unsettled;
-        }
-        tokio::time::sleep(PAUSE).await;
-    };
+    let unsettled = until_quiet(settings, wait).await?;
     let mut out = std::io::stdout();
     if json {
         let answer = serde_json::json!({"quiet": unsettled.is_empty(), "unsettled": unsettled});
@@ -43,6 +31,39 @@ pub(crate) async fn quiet(settings: &Settings, wait: Duration, json: bool) -> an
         }
     }
     Ok(!unsettled.is_empty())
+}
+
+/// Waits as long as told; answers what is not settled then, one sentence each.
+pub(crate) async fn until_quiet(settings: &Settings, wait: Duration) -> anyhow::Result<Vec<String>> {
+    let began = Instant::now();
+    let cluster = Cluster::new(&settings.kafka)?;
+    let pool = redline_store::pool(settings.database.url(), "doctor", 1)?;
+    loop {
+        // Kafka first: what it has now must be in what Postgres says afterwards.
+        let ends = match log_ends(settings, &cluster).await {
+            Ok(ends) => ends,
+            // A partition that has no leader for a moment has one soon.
+            Err(error) if is_passing(&error) && began.elapsed() < wait => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+        let unsettled = unsettled(&ends, &quiet::state(&mut connection).await?);
+        if unsettled.is_empty() || began.elapsed() >= wait {
+            return Ok(unsettled);
+        }
+        drop(connection);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ClusterError::NoBounds(..) | ClusterError::NotTold(_))
+    )
 }
 
 async fn log_ends(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Vec<KafkaPartition>> {

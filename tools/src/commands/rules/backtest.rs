@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use redline_consumer::backtest::{Candidate, Compared, Comparison, Example, Group, backtest};
 use redline_schemas::Timestamp;
+use redline_store::sqlx::PgConnection;
 use redline_store::{facts, read_only_connection};
 use serde_json::{Value, json};
 
@@ -19,47 +20,22 @@ use crate::settings::Settings;
 pub(crate) struct Backtest {
     /// The rule file to try.
     #[arg(long, value_name = "FILE")]
-    rules: PathBuf,
+    pub(in crate::commands) rules: PathBuf,
     /// From when on its rules would be in force, RFC 3339; default since when those of today are.
     #[arg(long, value_name = "INSTANT")]
-    from: Option<String>,
+    pub(in crate::commands) from: Option<String>,
     /// Compare no flags from then on, RFC 3339.
     #[arg(long, value_name = "INSTANT")]
-    to: Option<String>,
+    pub(in crate::commands) to: Option<String>,
     /// The result as one JSON object.
     #[arg(long)]
-    json: bool,
+    pub(in crate::commands) json: bool,
 }
 
 /// Judges what is recorded under the file's rules and under those in force; answers whether the flags differ.
-pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result<bool> {
-    let name = trial.rules.display().to_string();
-    let (rules, _) =
-        read(&trial.rules)?.with_context(|| format!("{name} is refused, and nothing was judged"))?;
-    let instant = |option: &str, text: &str| {
-        Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
-    };
-    let from = trial
-        .from
-        .as_deref()
-        .map(|text| instant("from", text))
-        .transpose()?;
-    let to = trial.to.as_deref().map(|text| instant("to", text)).transpose()?;
-
+pub(in crate::commands) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result<bool> {
     let mut connection = read_only_connection(settings.database.url(), "backtest").await?;
-    let from = match from {
-        Some(from) => from,
-        None => facts::rules_in_force_since(&mut connection)
-            .await?
-            .unwrap_or(Timestamp::FIRST),
-    };
-    if let Some(to) = to.filter(|to| *to <= from) {
-        return Err(Misuse(format!(
-            "--to {to} is not after {from}, from when on flags are compared"
-        ))
-        .into());
-    }
-    let candidate = Candidate { rules, from, to };
+    let candidate = trial.candidate(&mut connection).await?;
     let bar = spinner()?;
     let comparison = backtest(&mut connection, &candidate, |rows| {
         bar.set_message(format!("{rows} rows judged"));
@@ -67,14 +43,55 @@ pub(crate) async fn run(settings: &Settings, trial: &Backtest) -> anyhow::Result
     })
     .await;
     bar.finish_and_clear();
-    let comparison = comparison?;
-    let mut out = std::io::stdout();
-    if trial.json {
-        writeln!(out, "{}", to_json(&comparison, &candidate))?;
-    } else {
-        tell(&comparison, &candidate, &name, &mut out)?;
+    trial.tell(&comparison?, &candidate)
+}
+
+impl Backtest {
+    /// What is tried.
+    pub(in crate::commands) async fn candidate(
+        &self,
+        connection: &mut PgConnection,
+    ) -> anyhow::Result<Candidate> {
+        let name = self.rules.display();
+        let (rules, _) =
+            read(&self.rules)?.with_context(|| format!("{name} is refused, and nothing was judged"))?;
+        let instant = |option: &str, text: &str| {
+            Timestamp::parse(text).map_err(|reason| Misuse(format!("--{option} {text} {reason}")))
+        };
+        let from = self
+            .from
+            .as_deref()
+            .map(|text| instant("from", text))
+            .transpose()?;
+        let to = self.to.as_deref().map(|text| instant("to", text)).transpose()?;
+        let from = match from {
+            Some(from) => from,
+            None => facts::rules_in_force_since(connection)
+                .await?
+                .unwrap_or(Timestamp::FIRST),
+        };
+        if let Some(to) = to.filter(|to| *to <= from) {
+            return Err(Misuse(format!(
+                "--to {to} is not after {from}, from when on flags are compared"
+            ))
+            .into());
+        }
+        Ok(Candidate { rules, from, to })
     }
-    Ok(comparison.differs())
+
+    /// Prints the comparison; answers whether the flags differ.
+    pub(in crate::commands) fn tell(
+        &self,
+        comparison: &Comparison,
+        candidate: &Candidate,
+    ) -> anyhow::Result<bool> {
+        let mut out = std::io::stdout();
+        match self.json {
+            true => writeln!(out, "{}", to_json(comparison, candidate))?,
+            false => tell(comparison, candidate, &self.rules.display().to_string(), &mut out)?,
+        }
+        Ok(comparison.differs())
+    }
 }
 
 fn tell(
@@ -152,6 +169,10 @@ fn to_json(comparison: &Comparison, candidate: &Candidate) -> Value {
             .filter_map(|Example { flag, was }| {
                 let mut flag: Value = serde_json::from_str(&flag.to_json()).ok()?;
                 flag["was"] = json!(was);
+                // What was never recorded has no place.
+                if flag["position"]["topic"] == "" {
+                    flag.as_object_mut()?.remove("position");
+                }
                 Some(flag)
             })
             .collect();

@@ -1,7 +1,7 @@
 //! `redline rules`: rule files before they act, putting them in force, and those that ever were.
 
 mod activate;
-mod backtest;
+pub(super) mod backtest;
 mod recorded;
 
 use std::fs;
