@@ -21,6 +21,7 @@ pub(crate) mod rederive;
 pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod report;
+pub(crate) mod retention;
 pub(crate) mod rules;
 mod saying;
 pub(crate) mod serve;
