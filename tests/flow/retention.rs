@@ -190,9 +190,10 @@ async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again
         told.contains("3 of them were derived only from a horizon on"),
         "{told}"
     );
-    let told = redline
-        .run(&["rules", "backtest", "--rules", "configs/rules.toml"])
-        .await;
+    let rules = redline.folder().join("other.toml");
+    std::fs::write(&rules, RULES).expect("the folder can be written");
+    let rules = rules.to_str().expect("text");
+    let told = redline.run(&["rules", "backtest", "--rules", rules]).await;
     assert!(
         told.stdout
             .contains("3 of them were judged only from a horizon on"),

@@ -50,7 +50,7 @@ fn tell(rederived: &Rederived, out: &mut impl Write) -> std::io::Result<()> {
     if rederived.rows_with_horizon > 0 {
         writeln!(
             out,
-            "{} derived only from a horizon on: retention removed what was before",
+            "{} derived only from a horizon on;\n  what was before, retention removed",
             counted(rederived.rows_with_horizon, "of them was", "of them were")
         )?;
     }

@@ -99,7 +99,7 @@ fn told(period: &str, now: Timestamp, found: &Completeness) -> String {
         let removed = human(found.removed);
         let _ = writeln!(
             text,
-            "\n  Contents that retention removed, of whatever period, not in this: {removed}"
+            "\n  Not in this: {removed} contents, of whatever period, that retention removed"
         );
     }
     text.push_str("\nKnown to be missing, of whatever period:\n\n");

@@ -93,7 +93,7 @@ fn tell(
     if comparison.rows_with_horizon > 0 {
         writeln!(
             out,
-            "{} judged only from a horizon on: retention removed what was before",
+            "{} judged only from a horizon on;\n  what was before, retention removed",
             counted(comparison.rows_with_horizon, "of them was", "of them were")
         )?;
     }
