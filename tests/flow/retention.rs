@@ -258,6 +258,8 @@ async fn a_history_whose_beginning_is_gone_is_derived_from_its_horizon_on_as_if_
     }
     for id in ["whole", "old"] {
         redline.produce_rows(&[row(id, 8, 10)]).await;
+        // The change of version 4 takes it.
+        redline.produce(&[approval(&format!("used-{id}"), id, 12)]).await;
     }
     redline.wait_quiet(REST).await;
     let final_before = findings(&redline, "old", 0).await;
@@ -317,17 +319,27 @@ async fn a_history_whose_beginning_is_gone_is_derived_from_its_horizon_on_as_if_
     // Facts judge again what is above the horizon, and nothing of what is final.
     let approvals = ["whole", "old", "quiet"].map(|id| approval(&format!("above-{id}"), id, 13));
     redline.produce(&approvals).await;
-    redline.produce(&[approval("below", "old", 12)]).await;
+    redline.produce(&[approval("below", "quiet", 12)]).await;
     redline.wait_quiet(REST).await;
     let whole = findings(&redline, "whole", 5).await;
     assert!(whole[2].starts_with("10 Quantity 10 13 285 t "), "{whole:?}");
     assert_eq!(findings(&redline, "old", 5).await, whole);
     assert_eq!(findings(&redline, "quiet", 5).await, whole);
-    assert_eq!(
-        findings(&redline, "old", 0).await[..1],
-        final_before[..1],
-        "version 4 is final"
+    assert_eq!(findings(&redline, "old", 0).await[..1], final_before[..1]);
+    let of_quiet = findings(&redline, "quiet", 0).await;
+    assert!(
+        of_quiet[0].starts_with("4 Quantity 10 12 190 f "),
+        "version 4 is final: {of_quiet:?}"
     );
+
+    // An approval that a final change took is no other one's.
+    for id in ["whole", "old"] {
+        redline.produce_rows(&[row(id, 12, 12)]).await;
+    }
+    redline.wait_quiet(REST).await;
+    let whole = findings(&redline, "whole", 12).await;
+    assert!(whole[0].starts_with("12 Quantity 13 12 -95 f "), "{whole:?}");
+    assert_eq!(findings(&redline, "old", 12).await, whole);
 
     // A second removal goes on from the first horizon.
     backdate(&redline, "old", "6, 8", 5, true).await;
