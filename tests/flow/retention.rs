@@ -349,7 +349,7 @@ async fn a_history_whose_beginning_is_gone_is_derived_from_its_horizon_on_as_if_
         .await;
     redline.wait_quiet(REST).await;
     let whole = findings(&redline, "whole", 9).await;
-    assert_eq!((whole.len(), findings(&redline, "old", 9).await), (2, whole));
+    assert_eq!((whole.len(), findings(&redline, "old", 9).await), (3, whole));
     let told = redline.succeed(&["rederive"]).await;
     assert!(
         told.contains("No difference.") && told.contains("2 of them were"),

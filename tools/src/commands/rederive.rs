@@ -123,7 +123,7 @@ mod tests {
                 };
                 100
             ],
-            ..agreeing.clone()
+            ..agreeing
         };
         insta::assert_snapshot!(format!("{}\n---\n{}", told(&agreeing), told(&differing)));
     }
