@@ -412,13 +412,13 @@ pub async fn horizons(connection: &mut PgConnection, entities: &[i64]) -> Result
             array(select c.approval from redline.changes c
                 where c.entity = e.entity and c.version <= e.horizon and c.approval is not null) as approvals
          from redline.entities e
-         cross join lateral (
+         left join lateral (
             select h.version, h.content_hash, h.observed_at, h.baseline, h.baseline_observed_at, h.previous, h.deleted,
                 h.reach from redline.horizons h where h.entity = e.entity
             union all
             select e.version, e.content_hash, e.observed_at, e.baseline, e.baseline_observed_at, e.previous,
-                e.deleted, e.reach where e.version = e.horizon) s
-         where e.entity = any($1) and e.horizon = s.version",
+                e.deleted, e.reach where e.version = e.horizon) s on s.version = e.horizon
+         where e.entity = any($1) and e.horizon is not null",
     )
     .bind(entities)
     .fetch_all(connection)
@@ -426,8 +426,16 @@ pub async fn horizons(connection: &mut PgConnection, entities: &[i64]) -> Result
     rows.iter()
         .map(|row| {
             let key = read_key(row)?;
+            let version: i64 = row.try_get("horizon")?;
+            // Without it, what is left of a history would be taken for the whole.
+            if row.try_get::<Option<i64>, _>("version")?.is_none() {
+                return Err(StoreError::Damaged {
+                    what: key.to_string(),
+                    reason: format!("redline.horizons does not have its state at version {version}"),
+                });
+            }
             Ok(Horizon {
-                version: row.try_get("horizon")?,
+                version,
                 state: read_state(row, &key)?,
                 used_approvals: row.try_get("approvals")?,
                 key,

@@ -13,6 +13,7 @@ mod path;
 mod quarantine;
 mod read_model;
 mod registry;
+mod restored;
 mod retention;
 mod rights;
 mod saying;

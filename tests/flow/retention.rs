@@ -328,7 +328,7 @@ async fn a_history_whose_beginning_is_gone_is_derived_from_its_horizon_on_as_if_
     assert_eq!(findings(&redline, "old", 0).await[..1], final_before[..1]);
     let of_quiet = findings(&redline, "quiet", 0).await;
     assert!(
-        of_quiet[0].starts_with("4 Quantity 10 12 190 f "),
+        of_quiet[0].starts_with("4 Quantity 10 12 190 f 1"),
         "version 4 is final: {of_quiet:?}"
     );
 
