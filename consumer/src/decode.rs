@@ -12,8 +12,12 @@ use crate::batch::{Batch, Body, Decoded, Part, RawRecord, Refusal, Sighting};
 /// The header by which a quarantined record that is published again names its original.
 pub const RETRY_HEADER: &str = "redline-retry-of";
 
+/// The reason for which a content is refused that belongs to a part of a history that retention has removed; detection
+/// gives it.
+pub(crate) const BEYOND_HORIZON: &str = "late_beyond_horizon";
+
 /// The codes of all reasons for which a record is refused.
-pub const REASONS: [&str; 8] = [
+pub const REASONS: [&str; 9] = [
     "tombstone",
     "missing_key",
     "key_mismatch",
@@ -22,6 +26,7 @@ pub const REASONS: [&str; 8] = [
     "not_decodable",
     "unknown_field",
     "invalid_field",
+    BEYOND_HORIZON,
 ];
 
 /// What to do about records with a reason, in a sentence; none for a reason that this version does not give.
@@ -38,6 +43,9 @@ pub fn remedy(reason: &str) -> Option<&'static str> {
         }
         "invalid_field" => {
             "the producer must mend the field that is named, and send the event again; then discard this record"
+        }
+        BEYOND_HORIZON => {
+            "what it says can be sent as a version above the latest one, where it still matters; then discard this record"
         }
         _ => return None,
     };

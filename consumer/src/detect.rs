@@ -23,13 +23,11 @@ use redline_store::record::{AcceptedVersion, EntityUpdate, Outcome, RecordOutcom
 use redline_store::retention::Horizon;
 
 use crate::batch::{Assigned, Batch, Body, Decoded, Refusal, Sighting};
+use crate::decode::BEYOND_HORIZON;
 use crate::derivation::{Derivation, Derived};
 
 /// Where a record stands in a batch: part, record.
 pub type Slot = (usize, usize);
-
-/// The code of the reason for which a content is refused that belongs to a part of a history that is gone.
-const BEYOND: &str = "late_beyond_horizon";
 
 /// What a batch comes to, before it is written.
 #[derive(Debug, Default)]
@@ -375,11 +373,11 @@ fn refusal(sighting: &Sighting, horizon: i64) -> Refusal {
     let version = sighting.event.version();
     let detail = format!(
         "version {version} of {} comes after retention has removed contents up to version {horizon}, so that it cannot \
-         be judged in its place; what it says can be sent as a version above the latest one; then discard this record",
+         be judged in its place",
         sighting.key
     );
     Refusal {
-        reason: BEYOND,
+        reason: BEYOND_HORIZON,
         detail,
         hash: ContentHash::of(sighting.raw.value.as_deref().unwrap_or_default()),
         raw: sighting.raw.clone(),
