@@ -6,7 +6,7 @@
 
 mod given;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use redline_domain::facts::Knowledge;
 use redline_domain::natural_key::{Contribution, moved};
@@ -14,7 +14,7 @@ use redline_schemas::fact::Fact;
 use redline_schemas::flag::Flag;
 use redline_schemas::{ContentHash, EntityKey, Timestamp};
 use redline_store::sqlx::{Connection as _, PgConnection};
-use redline_store::{StoreError, entities, facts, history};
+use redline_store::{StoreError, entities, facts, history, retention};
 
 use crate::detect::Detection;
 use crate::facts::Facts;
@@ -87,6 +87,8 @@ impl Group {
 pub struct Comparison {
     /// Rows that were judged.
     pub rows: u64,
+    /// Those of them that were judged only from their horizon on, since retention removed what was before.
+    pub rows_with_horizon: u64,
     /// By kind, then risk.
     pub by_kind: BTreeMap<(String, String), Compared>,
 }
@@ -178,6 +180,7 @@ pub async fn backtest(
 ) -> Result<Comparison, StoreError> {
     let mut transaction = connection.begin().await?;
     redline_store::read_only(&mut transaction).await?;
+    retention::hold_off(&mut transaction).await?;
     let mut known = Facts::default();
     known.refresh(&mut transaction).await?;
     let mut now = Side {
@@ -201,6 +204,11 @@ pub async fn backtest(
         let mut first = Detection::again(recorded.clone(), approvals.clone(), &now_known);
         let mut second = Detection::again(recorded, approvals, &then_known);
         let numbers: Vec<i64> = rows.iter().map(|(number, _)| *number).collect();
+        for horizon in retention::horizons(&mut transaction, &numbers).await? {
+            first.recall_horizon(horizon.clone(), &HashSet::new());
+            second.recall_horizon(horizon, &HashSet::new());
+            comparison.rows_with_horizon += 1;
+        }
         history::recall(&mut transaction, &numbers, |key, standing| {
             first.recall(key, standing.clone());
             second.recall(key, standing);

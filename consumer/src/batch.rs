@@ -119,6 +119,8 @@ pub struct Sighting {
     pub content: String,
     /// Hash of that.
     pub hash: ContentHash,
+    /// The record as it was read, should it turn out that it cannot be accepted.
+    pub raw: RawRecord,
 }
 
 /// A record that cannot be accepted, with its bytes.

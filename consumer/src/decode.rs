@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use redline_domain::facts;
 use redline_schemas::avro::{DecodeError, WriterSchema, split_frame};
-use redline_schemas::{ContentHash, Event, EventKind};
+use redline_schemas::{ContentHash, EntityKey, Event, EventKind};
 
 use crate::batch::{Batch, Body, Decoded, Part, RawRecord, Refusal, Sighting};
 
 /// The header by which a quarantined record that is published again names its original.
 pub const RETRY_HEADER: &str = "redline-retry-of";
 
+/// The reason for which a content is refused that belongs to a part of a history that retention has removed; detection
+/// gives it.
+pub(crate) const BEYOND_HORIZON: &str = "late_beyond_horizon";
+
 /// The codes of all reasons for which a record is refused.
-pub const REASONS: [&str; 8] = [
+pub const REASONS: [&str; 9] = [
     "tombstone",
     "missing_key",
     "key_mismatch",
@@ -22,6 +26,7 @@ pub const REASONS: [&str; 8] = [
     "not_decodable",
     "unknown_field",
     "invalid_field",
+    BEYOND_HORIZON,
 ];
 
 /// What to do about records with a reason, in a sentence; none for a reason that this version does not give.
@@ -38,6 +43,9 @@ pub fn remedy(reason: &str) -> Option<&'static str> {
         }
         "invalid_field" => {
             "the producer must mend the field that is named, and send the event again; then discard this record"
+        }
+        BEYOND_HORIZON => {
+            "what it says can be sent as a version above the latest one, where it still matters; then discard this record"
         }
         _ => return None,
     };
@@ -107,7 +115,17 @@ pub fn decode(batch: Batch<RawRecord>, writers: &Writers) -> Batch<Decoded> {
 fn decode_record(kind: EventKind, raw: RawRecord, writers: &Writers) -> Decoded {
     let (offset, kafka_timestamp) = (raw.offset, raw.kafka_timestamp);
     let body = match read(kind, &raw, writers) {
-        Ok(sighting) => Body::Event(Box::new(sighting)),
+        Ok((event, key)) => {
+            let content = event.canonical();
+            let hash = ContentHash::of(content.as_bytes());
+            Body::Event(Box::new(Sighting {
+                event,
+                key,
+                content,
+                hash,
+                raw,
+            }))
+        }
         Err((reason, detail)) => {
             let hash = ContentHash::of(raw.value.as_deref().unwrap_or_default());
             Body::Refused(Box::new(Refusal {
@@ -125,7 +143,10 @@ fn decode_record(kind: EventKind, raw: RawRecord, writers: &Writers) -> Decoded 
     }
 }
 
-fn read(kind: EventKind, raw: &RawRecord, writers: &Writers) -> Result<Sighting, (&'static str, String)> {
+/// An event and what it is about, or why it is none.
+type Readable = Result<(Event, EntityKey), (&'static str, String)>;
+
+fn read(kind: EventKind, raw: &RawRecord, writers: &Writers) -> Readable {
     let Some(value) = raw.value.as_deref() else {
         let detail = "the record has no value; a row that is gone is sent as an event with op `delete`";
         return Err(("tombstone", detail.to_owned()));
@@ -146,10 +167,10 @@ fn read(kind: EventKind, raw: &RawRecord, writers: &Writers) -> Result<Sighting,
             return Err(("unknown_schema_id", detail));
         }
     };
-    sighting(kind, key, event)
+    check(kind, key, event)
 }
 
-fn sighting(kind: EventKind, key: &[u8], event: Event) -> Result<Sighting, (&'static str, String)> {
+fn check(kind: EventKind, key: &[u8], event: Event) -> Readable {
     if let Event::Fact(fact) = &event {
         facts::check(fact).map_err(|error| refusal(DecodeError::Field(error)))?;
     }
@@ -163,14 +184,7 @@ fn sighting(kind: EventKind, key: &[u8], event: Event) -> Result<Sighting, (&'st
         );
         return Err(("key_mismatch", detail));
     }
-    let content = event.canonical();
-    let hash = ContentHash::of(content.as_bytes());
-    Ok(Sighting {
-        event,
-        key: entity,
-        content,
-        hash,
-    })
+    Ok((event, entity))
 }
 
 fn key_shape(kind: EventKind) -> &'static str {

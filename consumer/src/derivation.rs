@@ -67,6 +67,12 @@ impl Derivation {
         }
     }
 
+    /// Begins at a horizon with the summary of everything up to it. The batch's contents up to there are no part of it.
+    pub(crate) fn begin_at(&mut self, horizon: i64, state: EntityState) {
+        self.fresh.retain(|(version, _), _| *version > horizon);
+        self.derived.state = state;
+    }
+
     /// Takes the next recorded content.
     pub(crate) fn recall(&mut self, mut recorded: Standing, knowledge: &Knowledge) {
         let id = (recorded.event.version(), recorded.hash);

@@ -5,20 +5,25 @@
 //! late version, another content of a version, an earlier observation, an approval that may be used, makes the
 //! entity be derived again from its whole history. Both ways end in the same findings, since the known state is the
 //! summary of that history.
+//!
+//! Where retention has removed contents, the history begins at the entity's horizon: findings up to there are final, and
+//! a content that would belong there and is not known cannot be judged any more, so that it is refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use redline_domain::approval::Approval;
 use redline_domain::entity::{Arrival, EntityState, Findings, Standing};
 use redline_domain::facts::Knowledge;
 use redline_domain::finding::Place;
-use redline_schemas::EntityKey;
 use redline_schemas::flag::Flag;
+use redline_schemas::{ContentHash, EntityKey};
 use redline_store::entities::Entity;
 use redline_store::record::{AcceptedVersion, EntityUpdate, Outcome, RecordOutcome};
+use redline_store::retention::Horizon;
 
-use crate::batch::{Assigned, Batch, Body, Decoded, Sighting};
+use crate::batch::{Assigned, Batch, Body, Decoded, Refusal, Sighting};
+use crate::decode::BEYOND_HORIZON;
 use crate::derivation::{Derivation, Derived};
 
 /// Where a record stands in a batch: part, record.
@@ -33,6 +38,8 @@ pub struct Detected {
     pub untouched: Vec<(EntityKey, Entity)>,
     /// What became of every record, part by part.
     pub outcomes: Vec<Vec<RecordOutcome>>,
+    /// Events that cannot be accepted, since they are not above the horizon of their entity.
+    pub refused: BTreeMap<Slot, Refusal>,
 }
 
 /// One entity's part in a batch.
@@ -53,6 +60,8 @@ struct Work {
     approvals: Vec<Approval>,
     /// Derived again although the batch says nothing of it.
     again: bool,
+    /// Where its derivation begins, when that is not the beginning.
+    horizon: Option<i64>,
 }
 
 /// A batch under detection.
@@ -125,6 +134,48 @@ impl<'a> Detection<'a> {
             .collect()
     }
 
+    /// The contents of the batch up to a horizon, of which [`Self::recall_horizon`] has to know whether they were accepted:
+    /// number of the entity, version, hash.
+    pub fn needs_to_know(&self, horizon: &Horizon) -> Vec<(i64, i64, ContentHash)> {
+        let Some((entity, work)) = self
+            .work
+            .get(&horizon.key)
+            .and_then(|work| Some((work.known?.0, work)))
+        else {
+            return Vec::new();
+        };
+        let contents = work.slots.iter().filter_map(|(slot, _)| at(self.batch, *slot));
+        contents
+            .map(|sighting| (entity, sighting.event.version(), sighting.hash))
+            .filter(|(_, version, _)| *version <= horizon.version)
+            .collect()
+    }
+
+    /// Takes the horizon of an entity that has one, before anything else of it, with which of the contents of
+    /// [`Self::needs_to_know`] were accepted.
+    pub fn recall_horizon(&mut self, horizon: Horizon, known: &HashSet<(i64, i64, ContentHash)>) {
+        let batch = self.batch;
+        let Some(work) = self.work.get_mut(&horizon.key) else {
+            return;
+        };
+        let (Some((entity, _)), Some(derivation)) = (work.known, work.derivation.as_mut()) else {
+            return;
+        };
+        for (slot, outcome) in &mut work.slots {
+            let content = at(batch, *slot).map(|sighting| (sighting.event.version(), sighting.hash));
+            let is_late = content.is_some_and(|(version, hash)| {
+                version <= horizon.version && !known.contains(&(entity, version, hash))
+            });
+            if is_late {
+                *outcome = Outcome::Quarantined;
+            }
+        }
+        derivation.begin_at(horizon.version, horizon.state);
+        work.approvals
+            .retain(|approval| !horizon.used_approvals.contains(&approval.id));
+        work.horizon = Some(horizon.version);
+    }
+
     /// Takes the next accepted content of an entity.
     pub fn recall(&mut self, key: &EntityKey, accepted: Standing) {
         let knowledge = self.knowledge;
@@ -135,7 +186,9 @@ impl<'a> Detection<'a> {
 
     /// Takes the latest revision of a flag of an entity.
     pub fn recall_flag(&mut self, key: &EntityKey, flag: Flag) {
-        if let Some(work) = self.work.get_mut(key) {
+        if let Some(work) = self.work.get_mut(key)
+            && work.horizon.is_none_or(|horizon| flag.version > horizon)
+        {
             work.flags.push(flag);
         }
     }
@@ -147,7 +200,11 @@ impl<'a> Detection<'a> {
             ..Detected::default()
         };
         for (key, work) in self.work {
+            work.refuse(self.batch, &mut detected.refused);
             work.finish(key, self.knowledge, &mut detected);
+        }
+        for ((part, record), refusal) in &detected.refused {
+            detected.outcomes[*part][*record].hash = refusal.hash;
         }
         detected
     }
@@ -220,6 +277,19 @@ impl Work {
         derivation
     }
 
+    /// What is refused goes to quarantine with its bytes.
+    fn refuse(&self, batch: &Batch<Decoded>, refused: &mut BTreeMap<Slot, Refusal>) {
+        let late = self
+            .slots
+            .iter()
+            .filter(|(_, outcome)| *outcome == Outcome::Quarantined);
+        for (slot, _) in late {
+            if let (Some(sighting), Some(horizon)) = (at(batch, *slot), self.horizon) {
+                refused.insert(*slot, refusal(sighting, horizon));
+            }
+        }
+    }
+
     fn finish(mut self, key: EntityKey, knowledge: &Knowledge, detected: &mut Detected) {
         let derived_again = self.derivation.is_some();
         let derived = match self.derivation.take() {
@@ -244,6 +314,7 @@ impl Work {
             observed_earlier: derived.observed_earlier,
             changes: derived.findings.changes,
             derived_again,
+            horizon: self.horizon,
             flags: derived.findings.flags,
             contributions: derived.findings.contributions,
         });
@@ -288,6 +359,29 @@ pub(crate) fn sightings(batch: &Batch<Decoded>) -> impl Iterator<Item = (Slot, &
                 Body::Refused(_) => None,
             })
     })
+}
+
+/// The event in a slot.
+fn at(batch: &Batch<Decoded>, (part, record): Slot) -> Option<&Sighting> {
+    match &batch[part].records[record].body {
+        Body::Event(sighting) => Some(sighting),
+        Body::Refused(_) => None,
+    }
+}
+
+fn refusal(sighting: &Sighting, horizon: i64) -> Refusal {
+    let version = sighting.event.version();
+    let detail = format!(
+        "version {version} of {} comes after retention has removed contents up to version {horizon}, so that it cannot \
+         be judged in its place",
+        sighting.key
+    );
+    Refusal {
+        reason: BEYOND_HORIZON,
+        detail,
+        hash: ContentHash::of(sighting.raw.value.as_deref().unwrap_or_default()),
+        raw: sighting.raw.clone(),
+    }
 }
 
 fn place(batch: &Batch<Decoded>, (part, record): Slot) -> (&Arc<Assigned>, i64) {

@@ -34,6 +34,7 @@ mod recorder;
 pub mod rederive;
 pub mod redis_connection;
 pub mod relay;
+pub mod retention;
 pub mod settings;
 pub mod span;
 mod sums;

@@ -11,7 +11,7 @@ use redline_schemas::flag::Flag;
 use redline_store::read::changes::{self, RecordedChange};
 use redline_store::record::EntityUpdate;
 use redline_store::sqlx::{Connection as _, PgConnection};
-use redline_store::{StoreError, contributions, dirty, entities, flags};
+use redline_store::{StoreError, contributions, dirty, entities, flags, retention};
 
 use crate::deriver::revisions;
 use crate::detect::Detection;
@@ -39,7 +39,9 @@ pub struct Difference {
 pub struct Rederived {
     /// Rows.
     pub rows: u64,
-    /// Changes that are recorded of them.
+    /// Those of them that are derived only from their horizon on, since retention removed what was before.
+    pub rows_with_horizon: u64,
+    /// Changes that are recorded of them, above their horizons.
     pub changes: u64,
     /// Natural keys that several rows share.
     pub state_keys: u64,
@@ -74,6 +76,7 @@ pub async fn rederive(
 ) -> Result<Rederived, StoreError> {
     let mut transaction = connection.begin().await?;
     redline_store::read_only(&mut transaction).await?;
+    retention::hold_off(&mut transaction).await?;
     let mut rederived = Rederived {
         waiting: waiting(&mut transaction).await?,
         ..Rederived::default()
@@ -135,6 +138,7 @@ async fn rederive_rows(
             rederived.differ("past", &about, "nothing can be derived of it".to_owned());
             continue;
         };
+        rederived.rows_with_horizon += u64::from(update.horizon.is_some());
         compare_changes(rederived, &about, key, update, &changes);
         compare_flags(rederived, &about, &update.flags);
         let derived: BTreeSet<String> = update

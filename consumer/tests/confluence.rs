@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use redline_consumer::batch::{Assigned, Batch, Body, Decoded, Part, Sighting};
+use redline_consumer::batch::{Assigned, Batch, Body, Decoded, Part, RawRecord, Sighting};
 use redline_consumer::detect::Detection;
 use redline_domain::approval::Approval;
 use redline_domain::change::Change;
@@ -459,6 +459,7 @@ fn record(items: &[Item], batch_size: usize, partitions: usize) -> Store {
                 },
             );
             let sighting = Sighting {
+                raw: RawRecord::default(),
                 event: event.clone(),
                 key: event.entity(),
                 content,

@@ -82,7 +82,7 @@ pub struct Completeness {
     pub topics: Vec<TopicTotals>,
     /// What belongs to the period.
     pub sums: Vec<PeriodSum>,
-    /// Whose it is.
+    /// Whose it is, as far as contents are kept.
     pub sources: Vec<SourceCount>,
     /// What was lost, of whatever period.
     pub gaps: Vec<Gap>,
@@ -90,6 +90,8 @@ pub struct Completeness {
     pub quarantined: i64,
     /// Partitions that are stopped.
     pub stopped: i64,
+    /// Contents that retention removed, of whatever period: they are in no source's count.
+    pub removed: i64,
 }
 
 impl Completeness {
@@ -106,6 +108,7 @@ impl Completeness {
 pub async fn of_month(connection: &mut PgConnection, month: &str) -> Result<Completeness, StoreError> {
     let mut transaction = connection.begin().await?;
     crate::read_only(&mut transaction).await?;
+    crate::retention::hold_off(&mut transaction).await?;
     let completeness = Completeness {
         topics: topics(&mut transaction).await?,
         sums: sums(&mut transaction, month).await?,
@@ -115,6 +118,7 @@ pub async fn of_month(connection: &mut PgConnection, month: &str) -> Result<Comp
         stopped: sqlx::query_scalar("select count(*) from redline.stopped_partitions")
             .fetch_one(&mut *transaction)
             .await?,
+        removed: crate::retention::removed(&mut transaction).await?,
     };
     transaction.rollback().await?;
     Ok(completeness)

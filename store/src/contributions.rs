@@ -67,10 +67,13 @@ pub(crate) async fn write(
     if locked.is_empty() {
         return Ok(());
     }
-    sqlx::query("delete from redline.contributions where entity = any($1)")
-        .bind(replaced(updates))
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "delete from redline.contributions c using redline.entities e where c.entity = any($1)
+            and e.entity = c.entity and (e.horizon is null or c.version > e.horizon)",
+    )
+    .bind(replaced(updates))
+    .execute(&mut *connection)
+    .await?;
     let new: Vec<(i64, &Contribution)> = updates
         .iter()
         .zip(entities)
@@ -122,7 +125,7 @@ pub struct Contributed {
     pub contribution: Contribution,
 }
 
-/// What is recorded of the contributions of some entities, as JSON text, by number of the entity.
+/// What is recorded of the contributions of some entities above their horizons, as JSON text, by number of the entity.
 ///
 /// # Errors
 /// When Postgres cannot be reached.
@@ -130,10 +133,13 @@ pub async fn of_entities(
     connection: &mut PgConnection,
     entities: &[i64],
 ) -> Result<HashMap<i64, Vec<String>>, StoreError> {
-    let rows = sqlx::query("select entity, content from redline.contributions where entity = any($1)")
-        .bind(entities)
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(
+        "select entity, content from redline.contributions c where entity = any($1) and not exists (
+            select from redline.entities e where e.entity = c.entity and c.version <= e.horizon)",
+    )
+    .bind(entities)
+    .fetch_all(connection)
+    .await?;
     let mut contributions: HashMap<i64, Vec<String>> = HashMap::new();
     for row in &rows {
         let of_entity = contributions.entry(row.try_get("entity")?).or_default();

@@ -102,6 +102,16 @@ pub async fn rows_after(
 
 fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
     let key = read_key(row)?;
+    let entity = Entity {
+        entity: row.try_get("entity")?,
+        revision: row.try_get("revision")?,
+        state: read_state(row, &key)?,
+    };
+    Ok((key, entity))
+}
+
+/// Reads the state of an entity from the columns in which it is kept.
+pub(crate) fn read_state(row: &PgRow, key: &EntityKey) -> Result<EntityState, StoreError> {
     let damaged = |reason: String| StoreError::Damaged {
         what: key.to_string(),
         reason,
@@ -126,19 +136,13 @@ fn read_entity(row: &PgRow) -> Result<(EntityKey, Entity), StoreError> {
         None => std::collections::BTreeMap::new(),
         Some(json) => columns_from_json(json).map_err(|error| damaged(error.to_string()))?,
     };
-    let state = EntityState {
+    Ok(EntityState {
         latest: Some(latest),
         baseline,
         deleted: row.try_get("deleted")?,
         reach: time(row, "reach")?,
         previous,
-    };
-    let entity = Entity {
-        entity: row.try_get("entity")?,
-        revision: row.try_get("revision")?,
-        state,
-    };
-    Ok((key, entity))
+    })
 }
 
 pub(crate) fn read_key(row: &PgRow) -> Result<EntityKey, StoreError> {

@@ -95,6 +95,11 @@ impl StoreError {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57014"))
     }
 
+    /// Whether a lock was not to be had in time.
+    pub fn is_locked_out(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03"))
+    }
+
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {

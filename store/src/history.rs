@@ -14,8 +14,8 @@ use crate::entities::{read_key, time};
 use crate::error::StoreError;
 use crate::types::content_hash;
 
-/// Hands over everything that was accepted about the entities, one content at a time, ordered by entity, version
-/// and content hash. Nothing is kept, however long the histories are.
+/// Hands over everything that was accepted about the entities above their horizons, one content at a time, ordered by
+/// entity, version and content hash. Nothing is kept, however long the histories are.
 ///
 /// # Errors
 /// When Postgres cannot be reached, or the record is damaged.
@@ -29,13 +29,13 @@ pub async fn recall(
     }
     let mut rows = sqlx::query(
         "select e.entity_type, e.source, e.entity_id, v.content_hash, v.observed_at, v.\"offset\",
-            p.topic, p.incarnation, p.partition, event.content
+            v.version, p.topic, p.incarnation, p.partition, event.content
          from redline.versions v
          join redline.entities e using (entity)
          join redline.positions p using (position_id)
-         join redline.events event on event.position_id = v.position_id and event.\"offset\" = v.\"offset\"
+         left join redline.events event on event.position_id = v.position_id and event.\"offset\" = v.\"offset\"
             and event.recorded_at = v.recorded_at
-         where v.entity = any($1) order by v.entity, v.version, v.content_hash",
+         where v.entity = any($1) and (e.horizon is null or v.version > e.horizon) order by v.entity, v.version, v.content_hash",
     )
     .bind(entities)
     .fetch(connection);
@@ -52,7 +52,14 @@ type Ledgers = HashMap<(String, i32), Arc<Ledger>>;
 
 fn read(row: &PgRow, ledgers: &mut Ledgers) -> Result<(EntityKey, Standing), StoreError> {
     let key = read_key(row)?;
-    let content: &str = row.try_get("content")?;
+    let version: i64 = row.try_get("version")?;
+    // A history with a hole would be derived into other findings.
+    let Some(content) = row.try_get::<Option<&str>, _>("content")? else {
+        return Err(StoreError::Damaged {
+            what: key.to_string(),
+            reason: format!("redline.events does not have the content of version {version}"),
+        });
+    };
     let event = Event::from_canonical(key.kind, content, time(row, "observed_at")?).map_err(|error| {
         StoreError::Damaged {
             what: key.to_string(),

@@ -27,6 +27,7 @@ pub mod read;
 pub mod record;
 pub mod recorded_rules;
 pub mod reference;
+pub mod retention;
 pub mod rules;
 pub mod survey;
 pub mod totals;

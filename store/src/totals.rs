@@ -67,6 +67,8 @@ pub struct Counted {
     pub duplicate: u64,
     /// Records by outcome.
     pub quarantined: u64,
+    /// Accepted ones whose contents retention has removed.
+    pub removed: u64,
 }
 
 impl Counted {
@@ -110,6 +112,7 @@ impl<'c> Snapshot<'c> {
     pub async fn begin(connection: &'c mut PgConnection) -> Result<Self, StoreError> {
         let mut transaction = connection.begin().await?;
         crate::read_only(&mut transaction).await?;
+        crate::retention::hold_off(&mut transaction).await?;
         Ok(Self { transaction })
     }
 
@@ -209,7 +212,25 @@ impl<'c> Snapshot<'c> {
         accepted.expect_end(&mut self.transaction).await?;
         quarantined.expect_end(&mut self.transaction).await?;
         self.check_sums().await?;
+        self.check_contents(&mut counted).await?;
         Ok(counted)
+    }
+
+    /// Every accepted content is there, but for those that retention removed.
+    async fn check_contents(&mut self, counted: &mut Counted) -> Result<(), TotalsError> {
+        let held: i64 = sqlx::query_scalar("select count(*) from redline.events")
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        let removed = crate::retention::removed(&mut self.transaction).await?;
+        let (held, removed) = (held.unsigned_abs(), removed.unsigned_abs());
+        if held + removed != counted.accepted {
+            return disagree(format!(
+                "{} records were accepted, redline.events has {held} contents, and retention removed {removed}",
+                counted.accepted
+            ));
+        }
+        counted.removed = removed;
+        Ok(())
     }
 
     /// Sums belong to a range, and are of no more records than it has.

@@ -22,7 +22,7 @@ fn fact(json: &Value) -> Event {
 }
 
 /// Allows the change of a billing row to this quantity, a day before it is made.
-fn approval(id: &str, row_id: &str, quantity: i64) -> Event {
+pub(crate) fn approval(id: &str, row_id: &str, quantity: i64) -> Event {
     fact(&json!({
         "kind": "approval", "id": id, "effective_at": "2026-03-01T10:00:00Z", "recorded_by": "cfo@example.com",
         "source": "billing", "row_id": row_id, "column": "Quantity", "editor": "ann@example.com",

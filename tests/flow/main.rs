@@ -15,6 +15,8 @@ mod read_model;
 mod rederive;
 mod registry;
 mod replay;
+mod restored;
+mod retention;
 mod rights;
 mod saying;
 mod sheet;

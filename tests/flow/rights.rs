@@ -123,6 +123,36 @@ async fn all_roles_run_with_the_rights_in_postgres_that_the_guide_gives_them() {
     }
     connection.close().await.expect("the connection closes");
 
+    // Only the owner removes what is old.
+    let mut owning = PgConnection::connect(&as_owner)
+        .await
+        .expect("the owner may connect");
+    sqlx::raw_sql(
+        "create table redline.events_2001_01 partition of redline.events
+         for values from ('2001-01-01T00:00:00Z') to ('2001-02-01T00:00:00Z')",
+    )
+    .execute(&mut owning)
+    .await
+    .expect("the owner makes partitions");
+    owning.close().await.expect("the connection closes");
+    let months = ("REDLINE_RETENTION__EVENTS_MONTHS", "12");
+    let ended = redline.run_with(&["retention"], &[limited[0], months]).await;
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("who owns the tables, may remove events"),
+        "{}",
+        ended.stderr
+    );
+    let ended = redline
+        .run_with(&["retention"], &[("DATABASE_URL", as_owner.as_str()), months])
+        .await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("removed events_2001_01"),
+        "{}",
+        ended.stdout
+    );
+
     processes.push(door.process);
     redline.stop(processes).await;
     redline.remove().await;

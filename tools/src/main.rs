@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{
     approvals, bench, collect, demo, doctor, ingest, key, migrate, position, quarantine, rederive, reference,
-    relay, replay, report, rules, serve, simulate, work,
+    relay, replay, report, retention, rules, serve, simulate, work,
 };
 use crate::settings::{Origin, Settings};
 
@@ -106,6 +106,10 @@ enum Command {
     /// something does.
     #[command(after_help = "Example: redline rederive")]
     Rederive(rederive::RederiveArguments),
+    /// Remove the contents of events that were recorded longer ago than `retention.events_months` says, whole months at a time.
+    /// Connects as the owner of the tables, as `redline migrate` does.
+    #[command(after_help = "Example: redline retention --dry-run")]
+    Retention(retention::RetentionArguments),
     /// What finance asks of the record.
     #[command(
         subcommand,
@@ -382,6 +386,7 @@ async fn obey(command: Command, settings: Settings) -> anyhow::Result<Ending> {
         Command::Simulate(arguments) => return simulate::run(arguments, &settings).await,
         Command::Report(command) => return report::run(command, &settings).await,
         Command::Replay(command) => return replay::run(command, &settings, told_to_stop()?).await,
+        Command::Retention(arguments) => retention::run(&settings, &arguments).await?,
         Command::Rederive(arguments) => return Ok(found(rederive::run(&settings, &arguments).await?)),
         Command::Bench(arguments) => bench::run(settings, &arguments).await?,
     }

@@ -56,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) console: ConsoleSettings,
     pub(crate) work: WorkSettings,
     pub(crate) relay: RelaySettings,
+    pub(crate) retention: RetentionSettings,
     pub(crate) collect: BTreeMap<String, CollectSettings>,
     pub(crate) log: LogSettings,
     pub(crate) traces: TraceSettings,
@@ -82,6 +83,26 @@ impl Default for MigrateSettings {
             replication_factor: 1,
             rules: PathBuf::from("configs/rules.toml"),
             quarantine_max_message_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// The section `[retention]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionSettings {
+    /// Months for which the contents of events are kept at least; 0 for ever.
+    pub(crate) events_months: u32,
+}
+
+impl RetentionSettings {
+    fn check(&self) -> Result<(), String> {
+        const MOST: u32 = 1_200;
+        match self.events_months {
+            0..=MOST => Ok(()),
+            months => Err(format!(
+                "retention.events_months is {months}; 0 (for ever) to {MOST} are expected"
+            )),
         }
     }
 }
@@ -150,6 +171,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check().map_err(anyhow::Error::msg)?;
         self.work.check().map_err(anyhow::Error::msg)?;
+        self.retention.check().map_err(anyhow::Error::msg)?;
         self.ingest.check().map_err(anyhow::Error::msg)?;
         self.console.check().map_err(anyhow::Error::msg)?;
         self.topics.check().map_err(anyhow::Error::msg)?;
@@ -241,6 +263,7 @@ mod tests {
         assert_eq!(documented.console, defaults.console);
         assert_eq!(documented.work, defaults.work);
         assert_eq!(documented.relay, defaults.relay);
+        assert_eq!(documented.retention, defaults.retention);
         assert_eq!(documented.log, defaults.log);
         assert_eq!(documented.database.url(), defaults.database.url());
         assert_eq!(documented.redis.url(), defaults.redis.url());
@@ -286,6 +309,10 @@ mod tests {
             (
                 "[work]\nlinger_milliseconds = 99999999",
                 "work.linger_milliseconds is",
+            ),
+            (
+                "[retention]\nevents_months = 1201",
+                "retention.events_months is 1201; 0 (for ever) to",
             ),
             ("[topics]\nrows = \"\"", "topics.rows is \"\""),
             ("[topics]\nrows = \"a b\"", "topics.rows is \"a b\""),

@@ -116,6 +116,7 @@ impl<M: Marks> Recorder<M> {
             entities,
             untouched,
             outcomes,
+            refused,
         } = detecting.instrument(step("detect")).await?;
         let origins = traces.origins(batch);
         let recording = recording(
@@ -123,7 +124,7 @@ impl<M: Marks> Recorder<M> {
             &self.facts,
             batch,
             entities,
-            outcomes,
+            (outcomes, &refused),
             &origins,
         )?;
         drop(detect_stage);

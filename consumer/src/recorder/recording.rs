@@ -1,5 +1,6 @@
 //! Everything that a batch brings about, put together for its transaction. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redline_domain::finding::Ledger;
@@ -13,6 +14,7 @@ use redline_telemetry::context::Headers;
 
 use super::{Destinations, RecordError};
 use crate::batch::{Batch, Body, Decoded, Refusal};
+use crate::detect::Slot;
 use crate::facts::Facts;
 use crate::sums;
 use crate::traces::Origins;
@@ -28,7 +30,7 @@ pub(super) fn recording(
     facts: &Facts,
     batch: &Batch<Decoded>,
     entities: Vec<EntityUpdate>,
-    outcomes: Vec<Vec<RecordOutcome>>,
+    (outcomes, refused): (Vec<Vec<RecordOutcome>>, &BTreeMap<Slot, Refusal>),
     origins: &Origins<'_>,
 ) -> Result<Recording, RecordError> {
     let (brought, touched) = facts.brought(&entities)?;
@@ -44,9 +46,13 @@ pub(super) fn recording(
         touched,
         ..Recording::default()
     };
-    for (part, records) in batch.iter().zip(outcomes) {
-        for decoded in &part.records {
-            if let Body::Refused(refusal) = &decoded.body {
+    for (part_index, (part, records)) in batch.iter().zip(outcomes).enumerate() {
+        for (index, decoded) in part.records.iter().enumerate() {
+            let refusal = match &decoded.body {
+                Body::Refused(refusal) => Some(&**refusal),
+                Body::Event(_) => refused.get(&(part_index, index)),
+            };
+            if let Some(refusal) = refusal {
                 let origin = origins.of_record(part.assigned.position_id, decoded.offset);
                 recording.messages.push(quarantine_message(
                     &destinations.quarantine,

@@ -110,7 +110,8 @@ pub async fn of_entities(
     let rows = sqlx::query(
         "select entity, entity_type, source, entity_id, version, column_name, before, after, impact::text as impact,
             currency, risk, editor, modified_at, attribution, timing, authorised, approval
-         from redline.changes where entity = any($1)",
+         from redline.changes c where entity = any($1) and not exists (
+            select from redline.entities e where e.entity = c.entity and c.version <= e.horizon)",
     )
     .bind(entities)
     .fetch_all(connection)

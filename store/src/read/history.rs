@@ -129,7 +129,7 @@ pub async fn standing(
          left join redline.events event on event.position_id = v.position_id and event.\"offset\" = v.\"offset\"
             and event.recorded_at = v.recorded_at
          where v.entity = $1 and v.version = any($2)
-         order by v.version, (event.content::jsonb->>'modified_at')::timestamptz desc nulls last,
+         order by v.version, v.standing desc nulls last, (event.content::jsonb->>'modified_at')::timestamptz desc nulls last,
             v.content_hash desc",
     )
     .bind(entity)

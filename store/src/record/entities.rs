@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use redline_domain::entity::EntityState;
 use redline_schemas::row::columns_to_json;
 use redline_schemas::{EntityKey, Event};
 use sqlx::{PgConnection, Row};
@@ -10,66 +11,56 @@ use super::EntityUpdate;
 use crate::error::StoreError;
 use crate::types::{Timestamptz, optional_time};
 
-/// The columns of an entity, one list each, for UNNEST.
-struct EntityColumns {
-    version: Vec<i64>,
-    hash: Vec<Vec<u8>>,
-    observed_at: Vec<Option<Timestamptz>>,
-    baseline: Vec<Option<String>>,
-    baseline_observed_at: Vec<Option<Timestamptz>>,
-    previous: Vec<Option<String>>,
-    deleted: Vec<bool>,
-    reach: Vec<Option<Timestamptz>>,
+/// The columns of states, one list each, for UNNEST.
+pub(crate) struct StateColumns {
+    pub(crate) version: Vec<i64>,
+    pub(crate) hash: Vec<Vec<u8>>,
+    pub(crate) observed_at: Vec<Option<Timestamptz>>,
+    pub(crate) baseline: Vec<Option<String>>,
+    pub(crate) baseline_observed_at: Vec<Option<Timestamptz>>,
+    pub(crate) previous: Vec<Option<String>>,
+    pub(crate) deleted: Vec<bool>,
+    pub(crate) reach: Vec<Option<Timestamptz>>,
 }
 
-impl EntityColumns {
-    fn of(updates: &[&EntityUpdate]) -> Self {
-        let latest = |update: &&EntityUpdate| update.state.latest;
-        let baseline = |update: &&EntityUpdate| {
-            update
-                .state
-                .baseline
-                .as_ref()
-                .map(|row| Event::Row(row.clone()).canonical())
-        };
-        Self {
-            version: updates
-                .iter()
-                .map(|update| latest(update).map_or(0, |latest| latest.version))
-                .collect(),
-            hash: updates
-                .iter()
-                .map(|update| latest(update).map_or_else(Vec::new, |latest| latest.hash.0.to_vec()))
-                .collect(),
-            observed_at: updates
-                .iter()
-                .map(|update| optional_time(latest(update).and_then(|latest| latest.observed_at)))
-                .collect(),
-            baseline: updates.iter().map(baseline).collect(),
-            baseline_observed_at: updates
-                .iter()
-                .map(|update| {
-                    update
-                        .state
-                        .baseline
-                        .as_ref()
-                        .map(|row| Timestamptz(row.observed_at))
-                })
-                .collect(),
-            previous: updates
-                .iter()
-                .map(|update| {
-                    let previous = &update.state.previous;
-                    (!previous.is_empty()).then(|| columns_to_json(previous))
-                })
-                .collect(),
-            deleted: updates.iter().map(|update| update.state.deleted).collect(),
-            reach: updates
-                .iter()
-                .map(|update| optional_time(update.state.reach))
-                .collect(),
-        }
+/// States as columns.
+pub(crate) fn state_columns(states: &[&EntityState]) -> StateColumns {
+    let each = || states.iter();
+    let baseline = |state: &&EntityState| {
+        let row = state.baseline.as_ref();
+        row.map(|row| Event::Row(row.clone()).canonical())
+    };
+    let previous = |state: &&EntityState| {
+        let previous = &state.previous;
+        (!previous.is_empty()).then(|| columns_to_json(previous))
+    };
+    StateColumns {
+        version: each()
+            .map(|state| state.latest.map_or(0, |latest| latest.version))
+            .collect(),
+        hash: each()
+            .map(|state| {
+                state
+                    .latest
+                    .map_or_else(Vec::new, |latest| latest.hash.0.to_vec())
+            })
+            .collect(),
+        observed_at: each()
+            .map(|state| optional_time(state.latest.and_then(|latest| latest.observed_at)))
+            .collect(),
+        baseline: each().map(baseline).collect(),
+        baseline_observed_at: each()
+            .map(|state| state.baseline.as_ref().map(|row| Timestamptz(row.observed_at)))
+            .collect(),
+        previous: each().map(previous).collect(),
+        deleted: each().map(|state| state.deleted).collect(),
+        reach: each().map(|state| optional_time(state.reach)).collect(),
     }
+}
+
+fn columns_of(updates: &[&EntityUpdate]) -> StateColumns {
+    let states: Vec<&EntityState> = updates.iter().map(|update| &update.state).collect();
+    state_columns(&states)
 }
 
 /// Inserts new entities and updates known ones, each by compare-and-set; answers their numbers.
@@ -96,7 +87,7 @@ async fn insert_entities(
     if updates.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let columns = EntityColumns::of(updates);
+    let columns = columns_of(updates);
     let rows = sqlx::query(
         "insert into redline.entities (entity_type, source, entity_id, revision, version, content_hash, observed_at,
             baseline, baseline_observed_at, previous, deleted, reach)
@@ -138,7 +129,7 @@ async fn update_entities(connection: &mut PgConnection, updates: &[&EntityUpdate
     updates.sort_by_key(|update| update.entity);
     #[cfg(feature = "break-revisions")]
     crate::broken::accept_any_revision(connection, &updates).await?;
-    let columns = EntityColumns::of(&updates);
+    let columns = columns_of(&updates);
     let updated = sqlx::query(
         "update redline.entities e set revision = u.revision + 1, version = u.version,
             content_hash = u.content_hash, observed_at = u.observed_at, baseline = u.baseline,

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use redline_schemas::flag::Flag;
 use sqlx::{Connection, PgConnection, Row};
 
+pub(crate) use self::entities::state_columns;
 use self::entities::write_entities;
 pub use self::recording::{
     AcceptedVersion, EntityUpdate, Outcome, Range, RecordOutcome, Recording, Sum, SumKey,

@@ -119,8 +119,10 @@ pub struct EntityUpdate {
     pub observed_earlier: Vec<(i64, ContentHash, Timestamp)>,
     /// Changes to write.
     pub changes: Vec<Change>,
-    /// Whether `changes` replaces all recorded changes of the entity.
+    /// Whether `changes` replaces all recorded changes of the entity above its horizon.
     pub derived_again: bool,
+    /// The version up to which its findings are final, where it was derived again and has one.
+    pub horizon: Option<i64>,
     /// New revisions of flags.
     pub flags: Vec<Flag>,
     /// What the entity contributes to state that crosses entities; where it was derived again, instead of all that is

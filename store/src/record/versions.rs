@@ -149,7 +149,10 @@ pub(super) async fn write_changes(
         .map(|(_, entity)| *entity)
         .collect();
     if !derived_again.is_empty() {
-        sqlx::query("delete from redline.changes where entity = any($1)")
+        sqlx::query(
+            "delete from redline.changes c using redline.entities e where c.entity = any($1) and e.entity = c.entity
+                and (e.horizon is null or c.version > e.horizon)",
+        )
             .bind(&derived_again)
             .execute(&mut *connection)
             .await?;

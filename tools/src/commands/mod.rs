@@ -22,6 +22,7 @@ pub(crate) mod reference;
 pub(crate) mod relay;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod retention;
 pub(crate) mod rules;
 mod saying;
 pub(crate) mod serve;

@@ -47,6 +47,13 @@ fn tell(rederived: &Rederived, out: &mut impl Write) -> std::io::Result<()> {
         counted(rederived.changes, "change", "changes"),
         counted(rederived.state_keys, "natural key", "natural keys"),
     )?;
+    if rederived.rows_with_horizon > 0 {
+        writeln!(
+            out,
+            "{} derived only from a horizon on;\n  what was before, retention removed",
+            counted(rederived.rows_with_horizon, "of them was", "of them were")
+        )?;
+    }
     if rederived.waiting > 0 {
         writeln!(
             out,
@@ -79,7 +86,7 @@ fn to_json(rederived: &Rederived) -> Value {
         .map(|one| json!({"what": one.what, "about": one.about, "told": one.told}))
         .collect();
     json!({
-        "rows": rederived.rows, "changes": rederived.changes, "state_keys": rederived.state_keys,
+        "rows": rederived.rows, "rows_with_horizon": rederived.rows_with_horizon, "changes": rederived.changes, "state_keys": rederived.state_keys,
         "waiting": rederived.waiting, "differing": rederived.differing, "differences": differences,
     })
 }
@@ -105,6 +112,7 @@ mod tests {
             ..Rederived::default()
         };
         let differing = Rederived {
+            rows_with_horizon: 12,
             waiting: 2,
             differing: 1_234,
             differences: vec![

@@ -8,9 +8,21 @@ use figment::{Metadata, Source};
 use super::{DEFAULT_FILE, WELL_KNOWN, connections, is_setting};
 
 /// Sections, as variables name them: other variables with our prefix are none of ours.
-pub(super) const SECTIONS: [&str; 13] = [
-    "KAFKA", "REGISTRY", "DATABASE", "REDIS", "TOPICS", "MIGRATE", "INGEST", "CONSOLE", "WORK", "RELAY",
-    "COLLECT", "LOG", "TRACES",
+pub(super) const SECTIONS: [&str; 14] = [
+    "KAFKA",
+    "REGISTRY",
+    "DATABASE",
+    "REDIS",
+    "TOPICS",
+    "MIGRATE",
+    "INGEST",
+    "CONSOLE",
+    "WORK",
+    "RELAY",
+    "RETENTION",
+    "COLLECT",
+    "LOG",
+    "TRACES",
 ];
 
 /// Where the settings come from.

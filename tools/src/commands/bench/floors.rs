@@ -107,6 +107,7 @@ fn add(
         observed_earlier: Vec::new(),
         changes: Vec::new(),
         derived_again: false,
+        horizon: None,
         flags: Vec::new(),
         contributions: Vec::new(),
     });

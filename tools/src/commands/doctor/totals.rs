@@ -48,8 +48,15 @@ pub(crate) async fn totals(settings: &Settings, json: bool) -> anyhow::Result<bo
 }
 
 fn told(recorded: Counted, held: u64) -> String {
+    let removed = match recorded.removed {
+        0 => String::new(),
+        removed => format!(
+            "Of those accepted, retention removed {}.\n",
+            counted(removed, "content", "contents")
+        ),
+    };
     format!(
-        "{} in {} of {}:\n{} accepted, {} duplicate, {} quarantined.\n\
+        "{} in {} of {}:\n{} accepted, {} duplicate, {} quarantined.\n{removed}\
          They lie side by side, agree with the tables,\nand with {} that Kafka still has.",
         counted(recorded.records(), "record", "records"),
         counted(recorded.ranges, "range", "ranges"),
@@ -70,6 +77,7 @@ fn to_json(recorded: Counted, held: u64, disagreement: Option<&str>) -> serde_js
             "accepted": recorded.accepted,
             "duplicate": recorded.duplicate,
             "quarantined": recorded.quarantined,
+            "removed_by_retention": recorded.removed,
             "compared_with_kafka": held,
         })
     });
@@ -287,6 +295,7 @@ mod tests {
             accepted: 900,
             duplicate: 90,
             quarantined: 9,
+            removed: 400,
         };
         insta::assert_snapshot!(format!(
             "{}\n{}\n{}",

@@ -95,6 +95,13 @@ fn told(period: &str, now: Timestamp, found: &Completeness) -> String {
             human(*entities)
         );
     }
+    if found.removed > 0 {
+        let removed = human(found.removed);
+        let _ = writeln!(
+            text,
+            "\n  Not in this: {removed} contents, of whatever period, that retention removed"
+        );
+    }
     text.push_str("\nKnown to be missing, of whatever period:\n\n");
     for gap in &found.gaps {
         let _ = writeln!(text, "  {}", lost(gap));
@@ -184,6 +191,7 @@ fn to_json(period: &str, now: Timestamp, found: &Completeness) -> Value {
         "gaps": gaps.collect::<Vec<_>>(),
         "quarantined": found.quarantined,
         "stopped_partitions": found.stopped,
+        "removed_by_retention": found.removed,
     })
 }
 
@@ -237,6 +245,7 @@ mod tests {
             }],
             quarantined: 2,
             stopped: 1,
+            removed: 1_250_000,
         }
     }
 

@@ -107,6 +107,13 @@ fn tell(
         "{rows} judged under the rules in force and under {name}; flags from {}{to}, nothing was written",
         candidate.from
     )?;
+    if comparison.rows_with_horizon > 0 {
+        writeln!(
+            out,
+            "{} judged only from a horizon on;\n  what was before, retention removed",
+            counted(comparison.rows_with_horizon, "of them was", "of them were")
+        )?;
+    }
     if !comparison.by_kind.is_empty() {
         let width = comparison
             .by_kind
@@ -190,7 +197,7 @@ fn to_json(comparison: &Comparison, candidate: &Candidate) -> Value {
         })
         .collect();
     json!({
-        "rows": comparison.rows, "from": candidate.from.to_string(),
+        "rows": comparison.rows, "rows_with_horizon": comparison.rows_with_horizon, "from": candidate.from.to_string(),
         "to": candidate.to.map(|to| to.to_string()), "differs": comparison.differs(), "flags": kinds,
     })
 }
