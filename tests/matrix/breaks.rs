@@ -41,7 +41,7 @@ pub(crate) const BREAKS: &[Break] = &[
     Break {
         feature: "break-numbers",
         about: "the relay goes on behind the highest number that it has seen",
-        faults: &["relay-killed", "worker-killed"],
+        faults: &["network-slow-postgres", "relay-killed"],
     },
 ];
 
@@ -106,6 +106,7 @@ pub(crate) fn run(named: &[String], most_seeds: u64, kept: Option<&Path>) -> Vec
                     one.feature, found.fault, found.seed
                 );
                 caught.push(found);
+                keep(kept, &caught);
             }
             None => {
                 println!("{}: NOT CAUGHT within {most_seeds} seeds", one.feature);
@@ -113,11 +114,14 @@ pub(crate) fn run(named: &[String], most_seeds: u64, kept: Option<&Path>) -> Vec
             }
         }
     }
+    missed
+}
+
+fn keep(kept: Option<&Path>, caught: &[Caught]) {
     if let Some(kept) = kept {
         let lines: Vec<String> = caught.iter().map(|found| found.to_json().to_string()).collect();
         fs::write(kept, lines.join("\n") + "\n").expect("what was caught can be written");
     }
-    missed
 }
 
 fn build(feature: &str) -> PathBuf {

@@ -183,7 +183,7 @@ const INTRODUCTION: &str = "\
 What was tried to make Redline lose, double or misjudge something, and what came of it. `make faults` tries it again;
 this page is made of [reliability.jsonl](reliability.jsonl), which has a line for every run, and a test fails when they differ.
 
-Each run sends a known stream of some 1,100 events and facts through the real binary as separate processes (ingest, two
+Each run sends a known stream of some 700 events and facts, parts of it several times, through the real binary as separate processes (ingest, two
 workers, a relay) on a real Kafka of three brokers, a Postgres with fsync, a Redis and a schema registry; lets a fault happen
 while the stream is being recorded; heals it; waits until it is quiet; and looks. What is right comes from the truth of a
 simulated sheet, whose oracle shares no code with what it judges.
@@ -192,7 +192,6 @@ simulated sheet, whose oracle shares no code with what it judges.
 - **doubled**: contents that were accepted more than once.
 - **wrong**: changes and standing flags that are missing, too many or otherwise; flags that are not on their topic, or not in
   order; control totals with a gap or an overlap, or that disagree with what Kafka holds; runs that come to no end.
-- **results**: different results among the runs of a seed, over all faults; there has to be one.
 - **recovery**: from the end of the fault until all that had been sent by then was recorded.
 ";
 
@@ -216,14 +215,24 @@ fn provenance(lines: &[&Line]) -> String {
     };
     let agreement = match differing {
         0 => "the runs of each seed ended in the same changes and flags, byte for byte".to_owned(),
-        _ => format!("**the runs of {differing} seeds ended in different changes and flags**"),
+        _ => format!(
+            "**the runs of {} ended in different changes and flags**",
+            counted(differing, "seed")
+        ),
     };
     format!(
-        "{} runs of {} seeds, {days}, on {}; {agreement}.\n\n",
-        lines.len(),
-        seeds.len(),
+        "{} of {}, {days}, on {}; {agreement}.\n\n",
+        counted(lines.len(), "run"),
+        counted(seeds.len(), "seed"),
         machines.into_iter().collect::<Vec<_>>().join(" and "),
     )
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
 }
 
 /// How many different results the clean runs of a seed have.
