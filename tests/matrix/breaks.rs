@@ -41,7 +41,7 @@ pub(crate) const BREAKS: &[Break] = &[
     Break {
         feature: "break-numbers",
         about: "the relay goes on behind the highest number that it has seen",
-        faults: &["network-slow-postgres", "relay-killed"],
+        faults: &["worker-held-at-commit", "network-slow-postgres"],
     },
 ];
 

@@ -46,6 +46,7 @@ pub(crate) enum Point {
 pub(crate) enum Kind {
     WorkerKilled,
     WorkerKilledAt(Point),
+    WorkerHeldAtCommit,
     WorkerStopped,
     WorkerStoppedInsideCopy,
     DeriverKilled,
@@ -114,6 +115,7 @@ faults! {
     "worker-killed-before-mark", WorkerKilledAt(Point::BeforeMark), "kill -9 when Postgres has committed and the worker does not know it";
     "worker-killed-before-offsets", WorkerKilledAt(Point::BeforeOffsets), "kill -9 when the worker tells Kafka how far it is, which does not arrive";
     "worker-killed-inside-copy", WorkerKilledAt(Point::InsideCopy), "kill -9 when half of a COPY has arrived";
+    "worker-held-at-commit", WorkerHeldAtCommit, "a worker's word to commit takes a while to arrive, and the other one goes on";
     "worker-stopped", WorkerStopped, "SIGSTOP of a worker for longer than its session and its transactions last, then SIGCONT";
     "worker-stopped-inside-copy", WorkerStoppedInsideCopy, "the same when half of a COPY has arrived";
     "deriver-killed", DeriverKilled, "kill -9 of all workers while entities wait to be derived again";
@@ -138,7 +140,7 @@ faults! {
     "network-cut-redis", Network(Cut, Redis), "the same with Redis";
     "network-cut-kafka", Network(Cut, Kafka), "the same with Kafka";
     "network-cut-registry", Network(Cut, Registry), "the same with the registry, while a worker starts";
-    "network-slow-postgres", Network(Slow, Postgres), "everything between workers and Postgres takes its time";
+    "network-slow-postgres", Network(Slow, Postgres), "everything between one of the workers and Postgres takes its time";
     "network-slow-redis", Network(Slow, Redis), "the same with Redis";
     "network-slow-kafka", Network(Slow, Kafka), "the same with Kafka";
     "network-slow-registry", Network(Slow, Registry), "the same with the registry, while a worker starts";
@@ -186,12 +188,14 @@ impl Fault {
                 only_first_is_led: true,
                 ..none
             },
-            WorkerKilledAt(_) | WorkerStoppedInsideCopy => Needs {
+            WorkerKilledAt(_) | WorkerHeldAtCommit | WorkerStoppedInsideCopy => Needs {
                 proxies: &[Postgres],
                 only_first_is_led: true,
                 ..none
             },
-            Network(_, peer) => Needs {
+            Network(trouble, peer) => Needs {
+                // A slow worker beside a fast one: what it began first, it ends last.
+                only_first_is_led: trouble == Slow && peer != Registry,
                 proxies: match peer {
                     Postgres => &[Postgres],
                     Redis => &[Redis],
@@ -305,6 +309,7 @@ pub(crate) async fn inject(fault: &Fault, run: &mut Run) {
     match fault.kind {
         WorkerKilled => workers::killed(run).await,
         WorkerKilledAt(point) => workers::killed_at(run, point).await,
+        WorkerHeldAtCommit => workers::held_at_commit(run).await,
         WorkerStopped => workers::stopped(run).await,
         WorkerStoppedInsideCopy => workers::stopped_inside_copy(run).await,
         DeriverKilled => workers::killed_while_deriving(run).await,

@@ -34,6 +34,9 @@ pub(super) async fn slow(run: &mut Run, peer: Peer) {
         proxy.delay(Duration::from_millis(milliseconds));
     }
     ask_again(run, peer);
+    // Something new to judge the whole time, and not only repetitions.
+    let recorded = run.recorded().await;
+    run.feed.reach(recorded + 400);
     run.pause(3_000, 6_000).await;
     for proxy in run.proxies(peer) {
         proxy.delay(Duration::ZERO);

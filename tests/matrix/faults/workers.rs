@@ -77,6 +77,22 @@ pub(super) async fn killed_at(run: &mut Run, point: Point) {
     }
 }
 
+/// What the first worker numbered first is committed last.
+pub(super) async fn held_at_commit(run: &mut Run) {
+    for _ in 0..8 {
+        let spared = run.random.below(3);
+        let held = run
+            .proxy(Peer::Postgres)
+            .trip(Stop::Before, spared, |bytes| says(bytes, b"COMMIT\0"));
+        let recorded = run.recorded().await;
+        run.feed.reach(recorded + 200);
+        has_tripped(held).await;
+        // Less than its transaction may be idle.
+        run.pause(200, 800).await;
+        run.proxy(Peer::Postgres).release();
+    }
+}
+
 pub(super) async fn stopped(run: &mut Run) {
     for _ in 0..2 {
         run.go_on(40, 150).await;
