@@ -62,13 +62,6 @@ const DAMAGES: [(&str, &str); 12] = [
     ),
 ];
 
-async fn execute(redline: &Installation, statements: &'static str) {
-    sqlx::raw_sql(statements)
-        .execute(&redline.pool)
-        .await
-        .unwrap_or_else(|error| panic!("{statements}: {error}"));
-}
-
 async fn is_noticed(redline: &Installation) -> bool {
     AssertUnwindSafe(checker::check(redline))
         .catch_unwind()
@@ -97,9 +90,9 @@ async fn the_checker_notices_every_damage_that_it_is_for() {
     checker::check(&redline).await;
 
     for (damage, repair) in DAMAGES {
-        execute(&redline, damage).await;
+        redline.execute(damage).await;
         assert!(is_noticed(&redline).await, "nobody notices: {damage}");
-        execute(&redline, repair).await;
+        redline.execute(repair).await;
         assert!(!is_noticed(&redline).await, "not repaired by: {repair}");
     }
 

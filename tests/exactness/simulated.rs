@@ -1,8 +1,8 @@
 //! A simulated billing sheet in which every kind of finding is planted: what is found is the truth, which an oracle of its
 //! own computed, whatever way events and facts take.
 
-use redline_schemas::{Event, EventKind};
-use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
+use redline_schemas::Event;
+use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, SimulationSettings};
 use redline_tests::{Plan, checker, rows};
 
 use crate::{REST, Result, end};
@@ -53,14 +53,6 @@ const WAYS: [Way; 5] = [
     },
 ];
 
-fn read(message: &Message) -> Event {
-    let kind = match message {
-        Message::Event(_) => EventKind::Row,
-        Message::Fact(_) => EventKind::Fact,
-    };
-    rows::event(kind, &message.json())
-}
-
 /// Lets a sheet take a way, holds what is found against the truth, and answers it.
 async fn run(simulation: &Simulation, way: Way) -> Result {
     let seed = simulation.settings.seed;
@@ -74,7 +66,7 @@ async fn run(simulation: &Simulation, way: Way) -> Result {
     let arriving: Vec<Event> = simulation
         .arrival(way.order, way.facts)
         .iter()
-        .map(read)
+        .map(rows::message)
         .collect();
     redline.produce(&arriving).await;
     redline.wait_quiet(REST).await;

@@ -1,7 +1,7 @@
 //! Facts and what they touch: whoever dies in the middle of judging again, the end is the truth.
 
 use redline_schemas::{Event, EventKind};
-use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
+use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, SimulationSettings};
 use redline_tests::{Installation, Plan, Process, checker, rows, until};
 
 use crate::running::{PATIENCE, SMALL_BATCHES};
@@ -14,14 +14,6 @@ fn sheet(seed: u64) -> Simulation {
         findings: FindingRates::each(40),
         ..SimulationSettings::default()
     })
-}
-
-fn read(message: &Message) -> Event {
-    let kind = match message {
-        Message::Event(_) => EventKind::Row,
-        Message::Fact(_) => EventKind::Fact,
-    };
-    rows::event(kind, &message.json())
 }
 
 async fn make(name: &str, simulation: &Simulation) -> Installation {
@@ -59,7 +51,7 @@ async fn workers_that_are_killed_while_facts_and_rows_come_mixed_end_in_the_trut
     let arriving: Vec<Event> = simulation
         .arrival(Order::Shuffled(11), FactsArrive::Mixed(11))
         .iter()
-        .map(read)
+        .map(rows::message)
         .collect();
     for piece in arriving.chunks(arriving.len().div_ceil(DEATHS)) {
         redline.produce(piece).await;
@@ -80,7 +72,7 @@ async fn a_worker_that_is_killed_while_it_judges_again_leaves_the_marks_to_the_n
     let (events, facts): (Vec<Event>, Vec<Event>) = simulation
         .arrival(Order::InOrder, FactsArrive::Last)
         .iter()
-        .map(read)
+        .map(rows::message)
         .partition(|event| event.kind() == EventKind::Row);
     redline.produce(&events).await;
     redline.wait_quiet(PATIENCE).await;

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redline_schemas::{Event, EventKind};
+use redline_tests::pace::{Pace, recorded};
 use redline_tests::{Installation, Kafka, Raw, until};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
-use crate::running::{PATIENCE, recorded};
+use crate::running::PATIENCE;
 
 /// Records that wait to be recorded, at least, as long as the stream goes on.
 const BACKLOG: usize = 600;
@@ -34,8 +35,7 @@ pub(crate) struct Feed {
 pub(crate) struct Sending {
     kafka: Kafka,
     raws: Vec<Raw>,
-    new: usize,
-    again: usize,
+    pace: Pace,
     sent: usize,
 }
 
@@ -52,16 +52,8 @@ impl Sending {
     }
 
     async fn send_part(&mut self, limit: usize) {
-        let limit = limit.min(self.raws.len().saturating_sub(LAST));
-        if self.new < limit {
-            let end = limit.min(self.new + PART);
-            self.send(self.new..end).await;
-            self.new = end;
-        } else {
-            let end = self.new.min(self.again + PART);
-            self.send(self.again..end).await;
-            self.again = if end == self.new { 0 } else { end };
-        }
+        let part = self.pace.next(limit, self.raws.len());
+        self.send(part).await;
     }
 }
 
@@ -72,8 +64,7 @@ impl Feed {
         let sending = Sending {
             kafka: redline.kafka.clone(),
             raws: events.iter().map(|event| redline.raw(event, schema_id)).collect(),
-            new: 0,
-            again: 0,
+            pace: Pace::new(PART, LAST),
             sent: 0,
         };
         let (sending, limit) = (Arc::new(Mutex::new(sending)), Arc::new(AtomicUsize::new(BACKLOG)));
@@ -90,9 +81,9 @@ impl Feed {
         self.limit.fetch_max(at_least + BACKLOG, Ordering::Relaxed);
         until("the run is under way", PATIENCE, async || {
             assert!(!self.task.is_finished(), "the stream broke off");
-            match usize::try_from(recorded(redline).await).unwrap_or(0) {
-                found if found >= at_least => Ok(()),
-                found => Err(format!("{found} of {at_least} records are recorded")),
+            match recorded(&redline.pool).await {
+                Some(found) if found >= at_least => Ok(()),
+                found => Err(format!("{found:?} of {at_least} records are recorded")),
             }
         })
         .await;
@@ -107,7 +98,7 @@ impl Feed {
     pub(crate) async fn end(self) {
         let mut sending = self.sending.lock().await;
         self.task.abort();
-        let rest = sending.new..sending.raws.len();
+        let rest = sending.pace.rest(sending.raws.len());
         sending.send(rest).await;
     }
 
@@ -121,14 +112,8 @@ impl Feed {
 async fn go_on(sending: Arc<Mutex<Sending>>, limit: Arc<AtomicUsize>, pool: PgPool) {
     const PAUSE: Duration = Duration::from_millis(5);
     loop {
-        // Postgres may be what is away.
-        let recorded: Option<i64> =
-            sqlx::query_scalar("select coalesce(sum(read), 0)::bigint from redline.control_totals")
-                .fetch_one(&pool)
-                .await
-                .ok();
+        let recorded = recorded(&pool).await;
         let mut sending = sending.lock().await;
-        let recorded = recorded.and_then(|recorded| usize::try_from(recorded).ok());
         if recorded.is_some_and(|recorded| sending.sent < recorded + BACKLOG) {
             sending.send_part(limit.load(Ordering::Relaxed)).await;
         } else {

@@ -27,9 +27,8 @@ pub(crate) fn small_batches_and<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str
 
 /// Records in the control totals.
 pub(crate) async fn recorded(redline: &Installation) -> i64 {
-    redline
-        .count("select coalesce(sum(read), 0)::bigint from redline.control_totals")
-        .await
+    let recorded = redline_tests::pace::recorded(&redline.pool).await;
+    i64::try_from(recorded.expect("Postgres answers")).expect("few records")
 }
 
 /// Who records each partition of the rows' topic: the worker's own id and its backend, by partition.

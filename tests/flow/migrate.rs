@@ -213,10 +213,7 @@ async fn a_worker_before_migrate_says_so_and_exits_with_1() {
 
     // Schemas alone are not enough: the database may be another one.
     redline.migrate().await;
-    sqlx::raw_sql("drop schema redline cascade")
-        .execute(&redline.pool)
-        .await
-        .expect("the schema can be dropped");
+    redline.execute("drop schema redline cascade").await;
     let ended = redline.run(&["work"]).await;
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("redline migrate"), "{}", ended.stderr);

@@ -1,16 +1,8 @@
 //! `redline rederive`: what is recorded follows from the recorded events and facts, and damage is named.
 
-use redline_tests::Installation;
 use serde_json::Value;
 
 use crate::sheet;
-
-async fn sql(redline: &Installation, statement: &'static str) {
-    sqlx::raw_sql(statement)
-        .execute(&redline.pool)
-        .await
-        .expect("the test may do everything");
-}
 
 #[tokio::test]
 async fn what_is_recorded_follows_from_its_events_and_facts_and_each_damage_is_named() {
@@ -70,7 +62,7 @@ async fn what_is_recorded_follows_from_its_events_and_facts_and_each_damage_is_n
             "what is kept of its past is otherwise",
         ),
     ] {
-        sql(&redline, damage).await;
+        redline.execute(damage).await;
         let ended = redline.run(&["rederive"]).await;
         assert_eq!(ended.code, 3, "{damage}: {}{}", ended.stdout, ended.stderr);
         assert!(
@@ -81,7 +73,7 @@ async fn what_is_recorded_follows_from_its_events_and_facts_and_each_damage_is_n
         let ended = redline.run(&["rederive", "--json"]).await;
         let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");
         assert!(json["differing"].as_u64() > Some(0), "{json}");
-        sql(&redline, mend).await;
+        redline.execute(mend).await;
         let told = redline.succeed(&["rederive"]).await;
         assert!(told.ends_with("\nNo difference.\n"), "mended: {told}");
     }

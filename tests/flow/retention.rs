@@ -89,13 +89,6 @@ fn worker_without_marks(redline: &Installation) -> Vec<Process> {
 const OUTCOMES: &str = "select sum(accepted) || ' ' || sum(duplicate) || ' ' || sum(quarantined)
     from redline.control_totals where topic like '%rows'";
 
-async fn run_sql(redline: &Installation, statement: &'static str) {
-    sqlx::raw_sql(statement)
-        .execute(&redline.pool)
-        .await
-        .expect("the test may do everything");
-}
-
 #[tokio::test]
 async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again() {
     let redline = plan("retention").make().await;
@@ -147,11 +140,9 @@ async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again
     assert_eq!(redline.count("select count(*) from redline.events").await, 9);
 
     // What waits to be judged has to be judged before its history goes.
-    run_sql(
-        &redline,
-        "insert into redline.dirty_entities (entity) select entity from redline.entities",
-    )
-    .await;
+    redline
+        .execute("insert into redline.dirty_entities (entity) select entity from redline.entities")
+        .await;
     let ended = redline.run(&["retention"]).await;
     assert_eq!(ended.code, 1, "{}", ended.stdout);
     assert!(
@@ -159,7 +150,7 @@ async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again
         "{}",
         ended.stderr
     );
-    run_sql(&redline, "delete from redline.dirty_entities").await;
+    redline.execute("delete from redline.dirty_entities").await;
 
     let told = redline.succeed(&["retention"]).await;
     assert!(told.contains(&format!("removed {}", tables[0].0)), "{told}");
@@ -210,11 +201,11 @@ async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again
         report.stdout
     );
     // What disappears in another way is no retention.
-    run_sql(
-        &redline,
-        "create table kept as select * from redline.events; delete from redline.events where version = 1",
-    )
-    .await;
+    redline
+        .execute(
+            "create table kept as select * from redline.events; delete from redline.events where version = 1",
+        )
+        .await;
     let ended = redline.run(&["doctor", "--totals"]).await;
     assert_eq!(ended.code, 3);
     assert!(
@@ -224,11 +215,9 @@ async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again
         "{}",
         ended.stdout
     );
-    run_sql(
-        &redline,
-        "insert into redline.events select * from kept; drop table kept",
-    )
-    .await;
+    redline
+        .execute("insert into redline.events select * from kept; drop table kept")
+        .await;
     checker::check(&redline).await;
     processes.push(door.process);
     end(redline, processes).await;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use redline_schemas::{Event, EventKind};
-use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
+use redline_schemas::Event;
+use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, SimulationSettings};
 use redline_tests::{Installation, Plan, Process, rows};
 
 use crate::{REST, worker_and_relay};
@@ -43,15 +43,8 @@ pub(crate) async fn empty(name: &str, simulation: &Simulation) -> Installation {
 pub(crate) async fn recorded(name: &str, simulation: &Simulation) -> (Installation, Vec<Process>) {
     let redline = empty(name, simulation).await;
     let processes = worker_and_relay(&redline);
-    let read = |message: &Message| {
-        let kind = match message {
-            Message::Event(_) => EventKind::Row,
-            Message::Fact(_) => EventKind::Fact,
-        };
-        rows::event(kind, &message.json())
-    };
     let arrival = simulation.arrival(Order::Shuffled(3), FactsArrive::Mixed(3));
-    let mut events: Vec<Event> = arrival.iter().map(read).collect();
+    let mut events: Vec<Event> = arrival.iter().map(rows::message).collect();
     events.extend(seen_twice());
     redline.produce(&events).await;
     redline.wait_quiet(REST).await;

@@ -27,13 +27,6 @@ async fn recorded(name: &str) -> (Installation, Vec<redline_tests::Process>) {
     (redline, processes)
 }
 
-async fn sql(redline: &Installation, statement: &'static str) {
-    sqlx::raw_sql(statement)
-        .execute(&redline.pool)
-        .await
-        .expect("the test may do everything");
-}
-
 #[tokio::test]
 async fn totals_that_agree_are_told_with_their_numbers_and_any_disagreement_with_its_place() {
     let (redline, processes) = recorded("totals").await;
@@ -87,22 +80,22 @@ async fn totals_that_agree_are_told_with_their_numbers_and_any_disagreement_with
             "the sums are of more accepted records than its totals",
         ),
     ] {
-        sql(&redline, tamper).await;
+        redline.execute(tamper).await;
         let ended = redline.run(&["doctor", "--totals"]).await;
         assert_eq!(ended.code, 3, "{tamper}: {}{}", ended.stdout, ended.stderr);
         assert!(ended.stdout.starts_with("disagreement: "), "{}", ended.stdout);
         assert!(ended.stdout.contains(found), "{tamper}: {}", ended.stdout);
-        sql(&redline, mend).await;
+        redline.execute(mend).await;
     }
     redline.succeed(&["doctor", "--totals"]).await;
     // As if the last record had never been counted; only Kafka knows of it.
-    sql(
-        &redline,
-        "update redline.control_totals set records = substring(records for octet_length(records) - 41),
+    redline
+        .execute(
+            "update redline.control_totals set records = substring(records for octet_length(records) - 41),
             read = read - 1, duplicate = duplicate - 1 where next_offset = 8;
          delete from redline.control_sums where next_offset = 8 and outcome = 'duplicate'",
-    )
-    .await;
+        )
+        .await;
     let ended = redline.run(&["doctor", "--totals", "--json"]).await;
     assert_eq!(ended.code, 3);
     let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");

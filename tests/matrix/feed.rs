@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use redline_schemas::EventKind;
+use redline_tests::pace::{Pace, recorded};
 use redline_tests::{Door, Installation, Raw};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -69,8 +70,7 @@ struct Sending {
     /// What cannot be read goes here, where it is sent at all.
     poisoning: Option<(redline_tests::Kafka, String)>,
     poisons: Vec<Vec<u8>>,
-    new: usize,
-    again: usize,
+    pace: Pace,
     sent: usize,
 }
 
@@ -112,16 +112,8 @@ impl Sending {
     }
 
     async fn send_part(&mut self, limit: usize) {
-        let limit = limit.min(self.messages.len().saturating_sub(LAST));
-        if self.new < limit {
-            let end = limit.min(self.new + PART);
-            self.send(self.new..end).await;
-            self.new = end;
-        } else {
-            let end = self.new.min(self.again + PART);
-            self.send(self.again..end).await;
-            self.again = if end == self.new { 0 } else { end };
-        }
+        let part = self.pace.next(limit, self.messages.len());
+        self.send(part).await;
     }
 }
 
@@ -208,8 +200,7 @@ impl Feed {
             raws: raws.collect(),
             poisoning: is_poisoned.then(|| (redline.kafka.clone(), redline.topics.rows.clone())),
             poisons: Vec::new(),
-            new: 0,
-            again: 0,
+            pace: Pace::new(PART, LAST),
             sent: 0,
         };
         let (sending, limit) = (
@@ -235,11 +226,9 @@ impl Feed {
         let mut sending = self.sending.lock().await;
         assert!(!self.task.is_finished(), "the stream broke off");
         self.task.abort();
-        while sending.new < sending.messages.len() {
-            let end = sending.messages.len().min(sending.new + PART);
-            let range = sending.new..end;
-            sending.send(range).await;
-            sending.new = end;
+        let rest = sending.pace.rest(sending.messages.len());
+        for begin in rest.clone().step_by(PART) {
+            sending.send(begin..rest.end.min(begin + PART)).await;
         }
         std::mem::take(&mut sending.poisons)
     }
@@ -250,16 +239,6 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// Records in the control totals; none when Postgres does not say.
-pub(crate) async fn recorded(pool: &PgPool) -> Option<usize> {
-    let recorded: Option<i64> =
-        sqlx::query_scalar("select coalesce(sum(read), 0)::bigint from redline.control_totals")
-            .fetch_one(pool)
-            .await
-            .ok();
-    usize::try_from(recorded?).ok()
 }
 
 async fn go_on(sending: Arc<tokio::sync::Mutex<Sending>>, limit: Arc<AtomicUsize>, pool: PgPool) {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use redline_schemas::Timestamp;
 use serde_json::{Value, json};
 
 use crate::breaks::{self, Caught};
@@ -48,7 +49,7 @@ impl Line {
             doubled: number(doubled),
             wrong: number(wrong),
             recovery_milliseconds: u64::try_from(told.recovery.as_millis()).expect("a short time"),
-            ended_at: now(),
+            ended_at: Timestamp::now().to_string(),
             machine: machine.to_owned(),
             words,
         }
@@ -88,15 +89,6 @@ impl Line {
                 .collect(),
         })
     }
-}
-
-/// Now, to the second, as the machine's `date` writes it.
-fn now() -> String {
-    let output = std::process::Command::new("date")
-        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])
-        .output();
-    let output = output.expect("`date` runs");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Reads a file of results; one that does not exist has none.

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use redline_tests::pace::recorded;
 use redline_tests::{Installation, Plan, Process, Proxy, Random, until};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::faults::{self, Fault, Needs, Peer};
-use crate::feed::{Feed, Manner, Place, recorded};
+use crate::feed::{Feed, Manner, Place};
 use crate::stream::{Known, known};
 use crate::verdict::Verdict;
 
@@ -195,10 +196,8 @@ impl Run {
         }
         let clock = self.clock.as_ref().map(Clock::variables).unwrap_or_default();
         variables.extend(clock.iter().map(|(name, value)| (*name, value.as_str())));
-        match &self.binary {
-            Some(binary) => self.redline.start_other(binary, "work", &variables),
-            None => self.redline.start("work", &variables),
-        }
+        let binary = self.binary.as_ref().unwrap_or(&self.redline.services.binary);
+        self.redline.start_other(binary, "work", &variables)
     }
 
     /// Kills a worker and starts another one in its place.

@@ -1,7 +1,7 @@
 //! The known stream of a seed, and the truth about it: a simulated sheet, whose oracle shares no code with what it judges.
 
-use redline_schemas::{ContentHash, Event, EventKind};
-use redline_simulator::{FactsArrive, FindingRates, Message, Order, Simulation, SimulationSettings};
+use redline_schemas::{ContentHash, Event};
+use redline_simulator::{FactsArrive, FindingRates, Order, Simulation, SimulationSettings};
 use redline_tests::rows;
 
 /// Rows of the sheet, some 700 events and facts.
@@ -44,16 +44,9 @@ pub(crate) fn known(seed: u64) -> Known {
     let arrival = simulation.arrival(order, FactsArrive::Mixed(seed));
     let messages = arrival
         .iter()
-        .map(|message| {
-            let kind = match message {
-                Message::Event(_) => EventKind::Row,
-                Message::Fact(_) => EventKind::Fact,
-            };
-            let json = message.json();
-            Sent {
-                event: rows::event(kind, &json),
-                line: json.to_string(),
-            }
+        .map(|message| Sent {
+            event: rows::message(message),
+            line: message.json().to_string(),
         })
         .collect();
     Known { simulation, messages }

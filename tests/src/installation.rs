@@ -175,7 +175,16 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Command {
-        let mut command = process::command(&self.services.binary);
+        self.command_of(&self.services.binary, arguments, variables)
+    }
+
+    fn command_of(
+        &self,
+        binary: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> std::process::Command {
+        let mut command = process::command(binary);
         command
             .arg("--config")
             .arg(&self.settings)
@@ -226,33 +235,25 @@ impl Installation {
     /// Starts a role, with variables such as `REDLINE_WORK__BATCH_RECORDS` or `SCHEMA_REGISTRY_URL` over its
     /// settings.
     pub fn start(&self, role: &str, variables: &[(&str, &str)]) -> Process {
-        let number = self.started.get() + 1;
-        self.started.set(number);
-        let log = self.folder.join(format!("{number}-{role}.log"));
-        Process::start(self.command(&[role], variables), log)
+        self.start_other(&self.services.binary, role, variables)
     }
 
     /// Starts a command that a test will not let come to its end.
     pub fn start_command(&self, arguments: &[&str]) -> Process {
-        let number = self.started.get() + 1;
-        self.started.set(number);
         let name = arguments.first().copied().unwrap_or("redline");
-        let log = self.folder.join(format!("{number}-{name}.log"));
-        Process::start(self.command(arguments, &[]), log)
+        Process::start(self.command(arguments, &[]), self.next_log(name))
     }
 
     /// Starts a role with another binary, such as that of the version before.
     pub fn start_other(&self, binary: &Path, role: &str, variables: &[(&str, &str)]) -> Process {
+        Process::start(self.command_of(binary, &[role], variables), self.next_log(role))
+    }
+
+    /// Where the next process writes.
+    fn next_log(&self, name: &str) -> PathBuf {
         let number = self.started.get() + 1;
         self.started.set(number);
-        let log = self.folder.join(format!("{number}-{role}.log"));
-        let mut command = process::command(binary);
-        command
-            .arg("--config")
-            .arg(&self.settings)
-            .arg(role)
-            .envs(variables.iter().copied());
-        Process::start(command, log)
+        self.folder.join(format!("{number}-{name}.log"))
     }
 
     /// Starts `redline work`.
@@ -432,6 +433,14 @@ impl Installation {
             .fetch_one(&self.pool)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// Executes statements in its database, whatever they damage.
+    pub async fn execute(&self, statements: &'static str) {
+        sqlx::raw_sql(statements)
+            .execute(&self.pool)
+            .await
+            .unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
     /// The texts that a query answers, in its order; null is empty.

@@ -27,6 +27,7 @@ mod harness;
 mod http;
 mod installation;
 mod kafka;
+pub mod pace;
 mod process;
 mod prometheus;
 mod proxy;

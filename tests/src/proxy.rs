@@ -275,7 +275,7 @@ impl Connection {
                 }
                 read = self.client.read(&mut sent) => {
                     let Some(bytes) = part(&sent, read) else { return Some(()) };
-                    self.take_time().await?;
+                    self.take_time().await;
                     if let Some(wire) = within.take() {
                         let (first, rest) = bytes.split_at(bytes.len() / 2);
                         self.service.write_all(first).await.ok()?;
@@ -294,7 +294,7 @@ impl Connection {
                 }
                 read = self.service.read(&mut answered) => {
                     let Some(bytes) = part(&answered, read) else { return Some(()) };
-                    self.take_time().await?;
+                    self.take_time().await;
                     if let Some(wire) = after.take() {
                         self.stand_still(wire).await?;
                     }
@@ -304,12 +304,11 @@ impl Connection {
         }
     }
 
-    async fn take_time(&self) -> Option<()> {
+    async fn take_time(&self) {
         let delay = self.state.borrow().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        Some(())
     }
 
     /// Does what the state asks of connections that are open.

@@ -1,6 +1,7 @@
 //! Events to send.
 
 use redline_schemas::{Event, EventKind};
+use redline_simulator::Message;
 use serde_json::Value;
 
 /// The contract's example row.
@@ -45,4 +46,16 @@ pub fn row(json: &Value) -> Event {
 pub fn event(kind: EventKind, json: &Value) -> Event {
     let text = json.to_string();
     Event::from_json(kind, &text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Reads what the simulator sends.
+///
+/// # Panics
+/// When it breaks the contract.
+pub fn message(message: &Message) -> Event {
+    let kind = match message {
+        Message::Event(_) => EventKind::Row,
+        Message::Fact(_) => EventKind::Fact,
+    };
+    event(kind, &message.json())
 }

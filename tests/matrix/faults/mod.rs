@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::FutureProducer;
-use redline_tests::{Proxy, Services};
+use redline_tests::Proxy;
 
 use crate::run::Run;
 
@@ -288,11 +288,6 @@ pub(crate) fn careless_producer(led: &[(String, String)]) -> FutureProducer {
         .set("message.timeout.ms", "20000")
         .create()
         .expect("a producer")
-}
-
-/// Where the services are that the harness started.
-fn services() -> std::path::PathBuf {
-    Services::folder()
 }
 
 /// What has to be so before workers start.

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use redis::AsyncCommands as _;
-use redline_tests::{harness, until};
+use redline_tests::{Services, harness, until};
 use serde_json::Value;
 
-use super::{Peer, services};
+use super::Peer;
 use crate::run::{PATIENCE, Run};
 
 async fn connect(url: &str) -> redis::aio::MultiplexedConnection {
@@ -79,7 +79,8 @@ struct Replica {
 
 impl Replica {
     fn start(run: &Run) -> Self {
-        let state = fs::read_to_string(services().join("redis.json")).expect("the harness started Redis");
+        let state =
+            fs::read_to_string(Services::folder().join("redis.json")).expect("the harness started Redis");
         let state: Value = serde_json::from_str(&state).expect("JSON");
         let binary = state["command"][0].as_str().expect("the binary's path");
         let port = TcpListener::bind("127.0.0.1:0")

@@ -18,6 +18,9 @@ pub(super) async fn killed(run: &mut Run) {
     }
 }
 
+/// Whether a worker says something in these bytes.
+type Recognise = fn(&[u8]) -> bool;
+
 /// Whether bytes are said in an exchange.
 fn says(bytes: &[u8], words: &[u8]) -> bool {
     bytes.windows(words.len()).any(|window| window == words)
@@ -26,6 +29,10 @@ fn says(bytes: &[u8], words: &[u8]) -> bool {
 /// A request to Kafka begins with its length and the number of what is asked; 8 is OffsetCommit.
 fn commits_offsets(bytes: &[u8]) -> bool {
     bytes.get(4..6) == Some(&[0, 8])
+}
+
+fn commits(bytes: &[u8]) -> bool {
+    says(bytes, b"COMMIT\0")
 }
 
 fn begins_copy(bytes: &[u8]) -> bool {
@@ -44,31 +51,20 @@ pub(super) async fn killed_at(run: &mut Run, point: Point) {
     for _ in 0..3 {
         run.go_on(20, 80).await;
         let spared = run.random.below(6);
-        let tripped: Vec<oneshot::Receiver<()>> = match point {
-            Point::BeforeCommit => {
-                vec![
-                    run.proxy(Peer::Postgres)
-                        .trip(Stop::Before, spared, |bytes| says(bytes, b"COMMIT\0")),
-                ]
-            }
-            Point::BeforeMark => {
-                vec![
-                    run.proxy(Peer::Postgres)
-                        .trip(Stop::After, spared, |bytes| says(bytes, b"COMMIT\0")),
-                ]
-            }
-            Point::InsideCopy => vec![run.proxy(Peer::Postgres).trip(Stop::Within, spared, begins_copy)],
-            // One broker coordinates the group, and it may be any.
-            Point::BeforeOffsets => run
-                .proxies(Peer::Kafka)
-                .map(|proxy| proxy.trip(Stop::Before, spared, commits_offsets))
-                .collect(),
+        let (peer, stop, recognises): (Peer, Stop, Recognise) = match point {
+            Point::BeforeCommit => (Peer::Postgres, Stop::Before, commits),
+            Point::BeforeMark => (Peer::Postgres, Stop::After, commits),
+            Point::InsideCopy => (Peer::Postgres, Stop::Within, begins_copy),
+            Point::BeforeOffsets => (Peer::Kafka, Stop::Before, commits_offsets),
         };
+        // One of Kafka's brokers coordinates the group, and it may be any.
+        let tripped: Vec<_> = run
+            .proxies(peer)
+            .map(|proxy| Box::pin(has_tripped(proxy.trip(stop, spared, recognises))))
+            .collect();
         let recorded = run.recorded().await;
         run.feed.reach(recorded + 400);
-        let (first, ..) =
-            futures_util::future::select_all(tripped.into_iter().map(|one| Box::pin(has_tripped(one)))).await;
-        let () = first;
+        futures_util::future::select_all(tripped).await;
         run.kill_worker(0);
         for (_, proxy) in &run.proxies {
             proxy.reset();
@@ -81,9 +77,7 @@ pub(super) async fn killed_at(run: &mut Run, point: Point) {
 pub(super) async fn held_at_commit(run: &mut Run) {
     for _ in 0..8 {
         let spared = run.random.below(3);
-        let held = run
-            .proxy(Peer::Postgres)
-            .trip(Stop::Before, spared, |bytes| says(bytes, b"COMMIT\0"));
+        let held = run.proxy(Peer::Postgres).trip(Stop::Before, spared, commits);
         let recorded = run.recorded().await;
         run.feed.reach(recorded + 200);
         has_tripped(held).await;
