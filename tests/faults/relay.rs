@@ -9,7 +9,7 @@ use crate::running::{PATIENCE, SMALL_BATCHES};
 use crate::stream::{assert_undisturbed, stream, undisturbed};
 use crate::turns::{alone, beside_another};
 use redline_tests::cluster::wait_for_kafka;
-use redline_tests::{harness, is_ours};
+use redline_tests::{is_ours, stand_still};
 
 /// Longer than the session of a broker in the harness's cluster, 3 s, and shorter than a message may take.
 const KAFKAS_SESSION: Duration = Duration::from_secs(5);
@@ -161,9 +161,9 @@ async fn a_relay_whose_kafka_had_no_brokers_for_a_moment_goes_on() {
             break;
         }
         wait_relayed(&redline, left, 80).await;
-        harness(&["pause", "kafka"]).await;
+        let kafka = stand_still("kafka").await;
         tokio::time::sleep(KAFKAS_SESSION).await;
-        harness(&["resume", "kafka"]).await;
+        kafka.go_on().await;
         wait_for_kafka(&redline).await;
     }
     holding.rollback().await.expect("the last message is free");

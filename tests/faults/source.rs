@@ -8,7 +8,7 @@ use redline_tests::{Plan, checker, rows, until};
 use crate::running::PATIENCE;
 use crate::turns::alone;
 use redline_tests::cluster::wait_for_kafka;
-use redline_tests::{harness, is_ours};
+use redline_tests::{is_ours, stand_still};
 
 /// As many as one request of the example takes.
 const ROWS: i64 = 10_000;
@@ -44,9 +44,9 @@ async fn the_guides_http_source_goes_on_from_the_line_that_it_is_told() {
         }
     })
     .await;
-    harness(&["pause", "kafka"]).await;
+    let kafka = stand_still("kafka").await;
     source.wait_for_log("send again from line ").await;
-    harness(&["resume", "kafka"]).await;
+    kafka.go_on().await;
     wait_for_kafka(&redline).await;
     let ended = source.end().await;
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);

@@ -168,7 +168,7 @@ class Service:
     async def _watch_exit(self, process):
         status = await wait(process)
         self._write_state()
-        report(f"{self.name} ended without being asked ({describe(status)})")
+        report(f"{self.name} ended without being asked ({describe(status)}):\n{last_lines(self.log)}")
 
     def _write_state(self):
         """Written beside and renamed, so that a reader never sees half a file."""

@@ -5,14 +5,15 @@ use std::process::Stdio;
 
 use crate::services::Services;
 
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/services");
+
 /// Runs a command of the harness, such as `restart postgres`.
 ///
 /// # Panics
 /// When it fails.
 pub async fn harness(arguments: &[&str]) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/services");
     let output = tokio::process::Command::new("python3")
-        .arg(folder)
+        .arg(FOLDER)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -24,6 +25,43 @@ pub async fn harness(arguments: &[&str]) {
         arguments.join(" "),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A service that stands still, with its connections open, until it is let go on: at the latest when this is dropped, so
+/// that a test which fails meanwhile does not take all that follow with it.
+#[must_use = "the service goes on when this is dropped"]
+pub struct StandsStill<'a>(Option<&'a str>);
+
+/// Lets a service of ours stand still.
+///
+/// # Panics
+/// When the harness cannot.
+pub async fn stand_still(service: &str) -> StandsStill<'_> {
+    harness(&["pause", service]).await;
+    StandsStill(Some(service))
+}
+
+impl StandsStill<'_> {
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When the harness cannot.
+    pub async fn go_on(mut self) {
+        if let Some(service) = self.0.take() {
+            harness(&["resume", service]).await;
+        }
+    }
+}
+
+impl Drop for StandsStill<'_> {
+    fn drop(&mut self) {
+        if let Some(service) = self.0 {
+            let _ = std::process::Command::new("python3")
+                .args([FOLDER, "resume", service])
+                .stdin(Stdio::null())
+                .status();
+        }
+    }
 }
 
 /// Whether the harness started a service itself. One that the caller named is somebody's own: it is not restarted,

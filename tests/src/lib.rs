@@ -41,7 +41,7 @@ mod wait;
 
 pub use demo::Demo;
 pub use door::{Answer, Door};
-pub use harness::{harness, is_ours};
+pub use harness::{StandsStill, harness, is_ours, stand_still};
 pub use http::client as http_client;
 pub use installation::{Installation, Plan};
 pub use kafka::{Kafka, Raw, Read};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use redline_tests::cluster::{commit_by_hand, wait_for_kafka};
-use redline_tests::harness;
+use redline_tests::{harness, stand_still};
 
 use super::brokers;
 use crate::run::Run;
@@ -29,9 +29,9 @@ pub(super) async fn broker_killed(run: &mut Run) {
 pub(super) async fn stopped(run: &mut Run) {
     run.go_on(40, 150).await;
     let broker = any_broker(run);
-    harness(&["pause", broker]).await;
+    let still = stand_still(broker).await;
     run.pause(4_000, 9_000).await;
-    harness(&["resume", broker]).await;
+    still.go_on().await;
     wait_for_kafka(&run.redline).await;
 }
 
