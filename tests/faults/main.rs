@@ -10,6 +10,7 @@
     reason = "Kafka as foreign clients see it, not as ours do"
 )]
 
+mod bounded;
 mod copy;
 mod database;
 mod derived;
@@ -23,6 +24,7 @@ mod outbox;
 mod redis;
 mod relay;
 mod restarts;
+mod rolling;
 mod running;
 mod source;
 mod stream;

@@ -53,15 +53,13 @@ async fn a_worker_that_is_told_to_stop_while_kafka_stands_still_does_not_wait_fo
     disturbed("kafka", "kafka-told", async |redline, feed| {
         let told = redline.start("work", SMALL_BATCHES);
         redline.wait_for_owners(3, crate::running::PATIENCE).await;
-        let mut held = feed.hold().await;
+        feed.midway(redline, 1_500).await;
         let kafka = stand_still("kafka").await;
-        // What is in flight is given ten seconds, leaving the group five; a busy machine takes longer.
-        let code = told.terminate(Duration::from_secs(60)).await;
+        // What is in flight waits for Kafka, and is given ten seconds; leaving the group three.
+        let code = told.terminate(Duration::from_secs(20)).await;
         kafka.go_on().await;
         assert_eq!(code, 0, "its exit code");
         wait_for_kafka(redline).await;
-        held.renew(redline);
-        drop(held);
         feed.midway(redline, 2_500).await;
     })
     .await;

@@ -33,6 +33,56 @@ fn by_newer_writer(redline: &Installation, event: &Event, schema_id: u32) -> Raw
     raw
 }
 
+/// Our schema of rows before `legal_entity` came, its last field.
+fn before_ours() -> String {
+    let mut schema: Value = serde_json::from_str(ROW_SCHEMA).expect("our schema is JSON");
+    let fields = schema["fields"].as_array_mut().expect("a record has fields");
+    let last = fields.pop().expect("a record has fields");
+    assert_eq!(last["name"], "legal_entity");
+    schema.to_string()
+}
+
+/// A row as a producer with that schema writes it: without the last field, which would be null.
+fn by_older_writer(redline: &Installation, event: &Event, schema_id: u32) -> Raw {
+    let mut raw = redline.raw(event, schema_id);
+    let mut value = encode_event(schema_id, event).expect("a row follows our schema");
+    assert_eq!(value.pop(), Some(0), "nobody sets the last field");
+    raw.value = Some(value);
+    raw
+}
+
+#[tokio::test]
+async fn producers_with_an_older_schema_go_on_and_the_same_version_of_a_newer_one_counts_once() {
+    let redline = Plan::new("older").partitions(1).unmigrated().await;
+    let subject = subject(&redline.topics.rows);
+    let older = redline.registry.register(&subject, &before_ours()).await;
+    let older = older.expect("a new subject takes any schema");
+    redline.migrate().await;
+    let ours = redline.schema_id(EventKind::Row).await;
+    assert_ne!(older, ours, "ours is the next schema of the subject");
+
+    let processes = worker_and_relay(&redline);
+    let versions = [(1, 10), (2, 12), (3, 15)]
+        .map(|(version, quantity)| rows::row(&rows::billing("R-1", version, quantity)));
+    let [first, second, third] = &versions;
+    let records = vec![
+        by_older_writer(&redline, first, older),
+        redline.raw(second, ours),
+        by_older_writer(&redline, second, older),
+        by_older_writer(&redline, third, older),
+    ];
+    redline.kafka.produce_all(records).await;
+    redline.wait_quiet(REST).await;
+    let totals = checker::check(&redline).await;
+    assert_eq!((totals.accepted, totals.duplicate, totals.quarantined), (3, 1, 0));
+    assert_eq!(
+        redline.count("select count(*) from redline.changes").await,
+        4,
+        "the quantity and the price, twice"
+    );
+    end(redline, processes).await;
+}
+
 /// Takes half a minute by the contract: that is how long an unknown id is asked for.
 #[tokio::test]
 async fn an_unknown_schema_id_is_asked_for_half_a_minute_then_quarantined_and_retried_with_success() {

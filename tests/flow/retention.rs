@@ -1,7 +1,7 @@
 //! Retention: contents go, identity stays, and nothing is ever derived from a part of a history.
 
 use redline_schemas::Event;
-use redline_tests::{Installation, Plan, Process, checker, rows};
+use redline_tests::{Installation, Plan, Process, checker, rows, until};
 use serde_json::Value;
 
 use crate::facts::approval;
@@ -220,6 +220,56 @@ async fn old_months_go_and_what_was_in_them_is_a_duplicate_when_it_is_sent_again
         .await;
     checker::check(&redline).await;
     processes.push(door.process);
+    end(redline, processes).await;
+}
+
+#[tokio::test]
+async fn a_removal_that_is_killed_or_finds_a_reader_removes_nothing_and_is_run_again() {
+    let redline = plan("halfway").make().await;
+    let processes = worker_and_relay(&redline);
+    redline
+        .produce_rows(&[row("R-1", 1, 10), row("R-2", 1, 10), row("R-2", 2, 12)])
+        .await;
+    redline.wait_quiet(REST).await;
+    backdate(&redline, "R-1", "1", 5, true).await;
+    backdate(&redline, "R-2", "1", 4, true).await;
+    let left =
+        "select (select count(*) from redline.events) * 10 + (select count(*) from redline.removed_events)";
+    let mut reader = redline.pool.begin().await.expect("Postgres answers");
+    sqlx::query("select count(*) from redline.events")
+        .execute(&mut *reader)
+        .await
+        .expect("events can be read");
+
+    let killed = redline.start_command(&["retention"]);
+    until("the first horizon is set", REST, async || {
+        let set = "select count(*) from redline.entities where horizon is not null";
+        match redline.count(set).await {
+            0 => Err("there is none".to_owned()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    killed.kill9();
+    assert_eq!(redline.count(left).await, 30);
+    redline.succeed(&["rederive"]).await;
+
+    let ended = redline.run(&["retention"]).await;
+    assert_eq!(ended.code, 1, "{}", ended.stdout);
+    assert!(
+        ended
+            .stderr
+            .contains("cannot be removed while somebody reads the events"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(redline.count(left).await, 30);
+
+    reader.rollback().await.expect("Postgres answers");
+    assert_eq!(removable(&redline, &[]).await.len(), 2);
+    assert_eq!(redline.count(left).await, 12);
+    redline.succeed(&["doctor", "--totals"]).await;
+    redline.succeed(&["rederive"]).await;
     end(redline, processes).await;
 }
 

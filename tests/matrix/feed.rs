@@ -221,6 +221,12 @@ impl Feed {
         self.limit.fetch_max(recorded + BACKLOG, Ordering::Relaxed);
     }
 
+    /// So many more new messages are sent, if there are as many.
+    pub(crate) fn more(&self, messages: usize) {
+        assert!(!self.task.is_finished(), "the stream broke off");
+        self.limit.fetch_add(messages, Ordering::Relaxed);
+    }
+
     /// Sends what was not sent yet, to the last message; answers what cannot be read, if any was sent.
     pub(crate) async fn end(self) -> Vec<Vec<u8>> {
         let mut sending = self.sending.lock().await;

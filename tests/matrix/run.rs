@@ -70,7 +70,7 @@ pub(crate) async fn run(fault: &'static Fault, seed: u64) -> Told {
 impl Run {
     async fn begin(fault: &'static Fault, seed: u64) -> Self {
         let needs = fault.needs();
-        let known = known(seed);
+        let known = known(seed, needs.facts);
         // Each fault takes another way through the same stream.
         let mixed = fault.name.bytes().fold(seed, |mixed, byte| {
             mixed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)

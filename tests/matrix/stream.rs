@@ -29,8 +29,18 @@ impl Sent {
     }
 }
 
+/// When facts are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Facts {
+    /// Anywhere between the rows.
+    #[default]
+    Mixed,
+    /// Before all rows. Who records facts records alone; rows alone are recorded by several workers at once.
+    First,
+}
+
 /// The stream of a seed: always the same one, in the same order.
-pub(crate) fn known(seed: u64) -> Known {
+pub(crate) fn known(seed: u64, facts: Facts) -> Known {
     let simulation = Simulation::new(SimulationSettings {
         seed,
         rows: ROWS,
@@ -41,7 +51,11 @@ pub(crate) fn known(seed: u64) -> Known {
         0 => Order::InOrder,
         _ => Order::Shuffled(seed),
     };
-    let arrival = simulation.arrival(order, FactsArrive::Mixed(seed));
+    let arrive = match facts {
+        Facts::Mixed => FactsArrive::Mixed(seed),
+        Facts::First => FactsArrive::First,
+    };
+    let arrival = simulation.arrival(order, arrive);
     let messages = arrival
         .iter()
         .map(|message| Sent {
@@ -59,7 +73,7 @@ mod tests {
     #[test]
     fn the_stream_of_a_seed_is_always_the_same_and_holds_what_is_worth_losing() {
         for seed in 1..=3 {
-            let (one, again) = (known(seed), known(seed));
+            let (one, again) = (known(seed, Facts::Mixed), known(seed, Facts::Mixed));
             let hashes = |known: &Known| known.messages.iter().map(Sent::hash).collect::<Vec<_>>();
             assert_eq!(hashes(&one), hashes(&again));
             let flags = one.simulation.truth.flags.len();

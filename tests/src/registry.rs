@@ -1,7 +1,14 @@
 //! The registry's own API, as an operator or a foreign client would use it.
 
+use std::time::Duration;
+
 use crate::http;
+use crate::until;
 use serde_json::{Value, json};
+
+/// How long one answer is waited for, and how long it is asked for again.
+const ANSWER: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A registry.
 #[derive(Clone, Debug)]
@@ -31,13 +38,17 @@ impl Registry {
     /// # Errors
     /// The registry's refusal.
     pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, String> {
-        let answer = self
-            .client
-            .post(format!("{}/subjects/{subject}/versions", self.url))
-            .json(&json!({ "schema": schema, "schemaType": "AVRO" }))
-            .send()
-            .await
-            .expect("the registry answers");
+        // Apicurio 3.3 has lost one of hundreds of requests, and never answered it. The same schema again is the same version.
+        let answer = until("the registry answers", PATIENCE, async || {
+            self.client
+                .post(format!("{}/subjects/{subject}/versions", self.url))
+                .json(&json!({ "schema": schema, "schemaType": "AVRO" }))
+                .timeout(ANSWER)
+                .send()
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await;
         let refused = !answer.status().is_success();
         let body: Value = answer.json().await.expect("the registry answers JSON");
         if refused {

@@ -182,25 +182,44 @@ impl Shared {
 
     /// Lets what is in flight be recorded, then gives the partitions up. Of partitions that were lost, somebody
     /// else may be the owner already: they are only forgotten.
-    pub(super) fn revoked(&self, list: &TopicPartitionList, lost: bool) {
-        let mut given_up = Vec::new();
-        for partition in keys(list) {
-            if let Some(State::Reading { assigned, .. }) = self.lock().remove(&partition) {
-                given_up.push(assigned);
-            }
+    fn revoked(&self, list: &TopicPartitionList, lost: bool) {
+        let taken = self.take(list);
+        if lost {
+            taken.iter().for_each(|assigned| assigned.give_up());
+            return;
         }
-        if !lost {
-            let position_ids: Vec<i32> = given_up.iter().map(|assigned| assigned.position_id).collect();
-            self.in_flight.wait_for(&position_ids, self.drain_patience);
+        let position_ids: Vec<i32> = taken.iter().map(|assigned| assigned.position_id).collect();
+        self.in_flight.wait_for(&position_ids, self.drain_patience);
+        self.release(taken);
+    }
+
+    /// Gives partitions up as they are.
+    pub(super) fn give_up(&self, list: &TopicPartitionList) {
+        self.release(self.take(list));
+    }
+
+    /// Forgets partitions; answers those that were open.
+    fn take(&self, list: &TopicPartitionList) -> Vec<Arc<Assigned>> {
+        let mut partitions = self.lock();
+        let taken = keys(list)
+            .into_iter()
+            .filter_map(|partition| partitions.remove(&partition));
+        let open = taken.filter_map(|state| match state {
+            State::Reading { assigned, .. } => Some(assigned),
+            _ => None,
+        });
+        open.collect()
+    }
+
+    /// Records no more of partitions, and lets others record them.
+    fn release(&self, given_up: Vec<Arc<Assigned>>) {
+        given_up.iter().for_each(|assigned| assigned.give_up());
+        if given_up.is_empty() {
+            return;
         }
-        for assigned in &given_up {
-            assigned.give_up();
-        }
-        if !lost && !given_up.is_empty() {
-            let (done, is_done) = mpsc::channel();
-            self.ask(Request::Release(given_up, done));
-            let _ = is_done.recv_timeout(Duration::from_secs(2));
-        }
+        let (done, is_done) = mpsc::channel();
+        self.ask(Request::Release(given_up, done));
+        let _ = is_done.recv_timeout(Duration::from_secs(2));
     }
 }
 

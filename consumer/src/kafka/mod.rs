@@ -75,9 +75,12 @@ pub fn consumer_config(mut config: ClientConfig, settings: &WorkSettings) -> Cli
             "session.timeout.ms",
             settings.session_timeout_milliseconds.to_string(),
         )
+        // Members learn of a rebalance by the next heartbeat, and all wait for the last one.
         .set(
             "heartbeat.interval.ms",
-            (settings.session_timeout_milliseconds / 4).max(100).to_string(),
+            (settings.session_timeout_milliseconds / 4)
+                .clamp(100, 1_000)
+                .to_string(),
         )
         .set("isolation.level", "read_committed")
         // Bounds what lies between Kafka and the batches.
@@ -336,7 +339,11 @@ impl Poller {
     /// Lets what is in flight be recorded, tells Kafka, and leaves the group. A client whose Kafka went away may wait
     /// for an answer without end: it is left to itself, and the group finds it missing after its session timeout.
     fn leave(self) {
-        const PATIENCE: Duration = Duration::from_secs(5);
+        /// From the end of reading until the client is left to itself.
+        const PATIENCE: Duration = Duration::from_secs(7);
+        /// What of it the client has at least, also after what was in flight took it all.
+        const AT_LEAST: Duration = Duration::from_secs(3);
+        let began = Instant::now();
         let assigned: Vec<TopicPartition> = self.shared.lock().keys().cloned().collect();
         let position_ids: Vec<i32> = self.shared.in_flight.lock().keys().copied().collect();
         self.shared
@@ -348,7 +355,8 @@ impl Poller {
                 recorded.extend(parts.into_iter().filter(|(assigned, _)| assigned.is_live()));
             }
         }
-        self.shared.revoked(&list_of(&assigned), false);
+        self.shared.give_up(&list_of(&assigned));
+        let patience = PATIENCE.saturating_sub(began.elapsed()).max(AT_LEAST);
         let (has_left, left) = mpsc::channel();
         let (consumer, shared) = (self.consumer, self.shared);
         std::thread::spawn(move || {
@@ -357,9 +365,9 @@ impl Poller {
             drop(consumer);
             let _ = has_left.send(());
         });
-        if left.recv_timeout(PATIENCE).is_err() {
+        if left.recv_timeout(patience).is_err() {
             tracing::warn!(
-                seconds = PATIENCE.as_secs(),
+                seconds = patience.as_secs(),
                 "Kafka's client did not leave its group in time; the group waits for its session timeout"
             );
         }

@@ -11,6 +11,7 @@ mod intake;
 mod metrics;
 mod outside;
 mod problem;
+mod rest;
 mod server;
 mod settings;
 mod taken;
@@ -96,6 +97,7 @@ impl<O: Outside> Door<O> {
                 metrics::measure::<O>,
             ))
             .layer(axum::middleware::from_fn(traces::trace))
+            .layer(axum::middleware::from_fn(rest::hear_out))
             .with_state(Arc::clone(self))
     }
 

@@ -14,6 +14,7 @@ use rdkafka::producer::FutureProducer;
 use redline_tests::Proxy;
 
 use crate::run::Run;
+use crate::stream::Facts;
 
 /// A service that workers talk to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +97,7 @@ pub(crate) struct Needs {
     pub(crate) is_poisoned: bool,
     pub(crate) small_disk: bool,
     pub(crate) clock: bool,
+    pub(crate) facts: Facts,
 }
 
 macro_rules! faults {
@@ -188,7 +190,13 @@ impl Fault {
                 only_first_is_led: true,
                 ..none
             },
-            WorkerKilledAt(_) | WorkerHeldAtCommit | WorkerStoppedInsideCopy => Needs {
+            WorkerHeldAtCommit => Needs {
+                proxies: &[Postgres],
+                only_first_is_led: true,
+                facts: Facts::First,
+                ..none
+            },
+            WorkerKilledAt(_) | WorkerStoppedInsideCopy => Needs {
                 proxies: &[Postgres],
                 only_first_is_led: true,
                 ..none

@@ -1,6 +1,7 @@
 //! What happens to workers.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redline_tests::{Stop, until};
@@ -73,17 +74,30 @@ pub(super) async fn killed_at(run: &mut Run, point: Point) {
     }
 }
 
-/// What the first worker numbered first is committed last.
+/// What the first worker numbered first is committed last, and the other one's flags are published meanwhile.
 pub(super) async fn held_at_commit(run: &mut Run) {
-    for _ in 0..8 {
-        let spared = run.random.below(3);
-        let held = run.proxy(Peer::Postgres).trip(Stop::Before, spared, commits);
-        let recorded = run.recorded().await;
-        run.feed.reach(recorded + 200);
+    /// New messages for a commit to hold, and for the other worker while it is held.
+    const SOME: usize = 40;
+    for _ in 0..3 {
+        let commits_flags = commits_behind(run.redline.topics.flagged.clone());
+        let held = run.proxy(Peer::Postgres).trip(Stop::Before, 0, commits_flags);
+        run.feed.more(SOME);
         has_tripped(held).await;
+        run.feed.more(SOME);
         // Less than its transaction may be idle.
-        run.pause(200, 800).await;
+        run.pause(400, 800).await;
         run.proxy(Peer::Postgres).release();
+    }
+}
+
+/// Whether a worker commits, after it has said these words.
+fn commits_behind(words: String) -> impl Fn(&[u8]) -> bool {
+    let has_said = AtomicBool::new(false);
+    move |bytes| {
+        if says(bytes, words.as_bytes()) {
+            has_said.store(true, Ordering::Relaxed);
+        }
+        has_said.load(Ordering::Relaxed) && commits(bytes)
     }
 }
 

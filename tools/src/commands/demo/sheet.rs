@@ -57,7 +57,8 @@ pub(super) async fn judge<R: SchemaRegistry>(
     while !(progress.look().await? && progress.recorded >= all) {
         tokio::time::sleep(PAUSE).await;
     }
-    bar.set_message("comparing what was found with what was planted");
+    // Short enough for eighty columns.
+    bar.set_message("comparing");
     let mut connection = pool.acquire().await?;
     let source = redline_simulator::rulebook::SOURCE;
     let changes = findings::changes(&mut connection, source).await?;
