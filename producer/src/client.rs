@@ -13,7 +13,7 @@ use rdkafka::{ClientContext, Message as _};
 use redline_schemas::topics::partition_of;
 use tokio::sync::oneshot;
 
-use crate::kafka::{Callbacks, KafkaSettings, Served, partition_count};
+use crate::kafka::{Callbacks, Called, KafkaSettings, Served, partition_count};
 use crate::publisher::{Delivered, Delivery, Outgoing, PublishError};
 
 /// Properties that the `client` settings may change.
@@ -243,6 +243,12 @@ impl Reports {
 
     fn note_answer(&self) {
         *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Called for Reports {
+    fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
     }
 }
 

@@ -66,6 +66,10 @@ fn quiet_row() -> RowEvent {
     row
 }
 
+fn bulky_text() -> String {
+    "redline ".repeat(TEXT / 8)
+}
+
 /// Produces rows, some thousands at a time.
 async fn produce_rows(redline: &Installation, rows: impl Iterator<Item = RowEvent>) {
     let schema_id = redline.schema_id(EventKind::Row).await;
@@ -92,14 +96,13 @@ async fn produce_small(redline: &Installation, count: usize) {
 /// Each version has another value in all of its 500 columns, 60 KB.
 async fn produce_wide(redline: &Installation) {
     let wide = |version: usize| {
-        let mut json = rows::billing("wide", i64::try_from(version).expect("few versions"), 1);
-        json["period_end"] = "2026-12-31".into();
-        for column in 4..500 {
-            json["columns"][format!("Column {column:03}")] = format!("{version:0110}").into();
+        let mut row = quiet_row();
+        row.row_id = "wide".to_owned();
+        row.version = i64::try_from(version).expect("few versions");
+        for column in row.columns.len()..500 {
+            let value = ColumnValue::Text(format!("{version:0110}"));
+            row.columns.insert(format!("Column {column:03}"), value);
         }
-        let Event::Row(row) = rows::row(&json) else {
-            panic!("a row is a row");
-        };
         row
     };
     produce_rows(redline, (0..WIDE).map(wide)).await;
@@ -155,7 +158,7 @@ async fn a_door_whose_kafka_stands_still_says_when_to_come_again_and_stays_small
     let redline = Plan::new("door").make().await;
     let door = redline.ingest_with(FEW_REQUESTS).await;
     let mut line = rows::billing("bulky", 0, 1);
-    line["columns"]["Notes"] = "redline ".repeat(TEXT / 8).into();
+    line["columns"]["Notes"] = bulky_text().into();
     let lines: Vec<String> = (0..LINES)
         .map(|version| {
             line["version"] = version.into();
@@ -255,8 +258,8 @@ fn distributions(log: &str) -> usize {
 
 async fn produce_bulky(redline: &Installation) {
     let mut row = quiet_row();
-    let text = "redline ".repeat(TEXT / 8);
-    row.columns.insert("Notes".to_owned(), ColumnValue::Text(text));
+    row.columns
+        .insert("Notes".to_owned(), ColumnValue::Text(bulky_text()));
     let numbered = |number| RowEvent {
         row_id: format!("bulky-{}", number % 100),
         version: i64::try_from(number / 100).expect("few versions"),

@@ -65,6 +65,33 @@ async fn a_worker_that_is_told_to_stop_while_kafka_stands_still_does_not_wait_fo
     .await;
 }
 
+/// A broker that stood still for longer than its session with the cluster answers first that the cluster has no brokers.
+#[tokio::test]
+async fn every_worker_finds_kafka_again_that_lists_no_broker_for_a_moment() {
+    if !is_ours("kafka") {
+        return;
+    }
+    const WORKERS: i64 = 8;
+    /// Kafka counts a broker out after nine seconds.
+    const BEYOND_ITS_SESSION: Duration = Duration::from_secs(12);
+    let _turn = alone().await;
+    undisturbed().await;
+    let redline = for_two_workers("kafka-listless", 8).await;
+    let feed = Feed::of(&redline, &stream()).await;
+    let mut roles = vec![redline.relay()];
+    roles.extend((0..WORKERS).map(|_| redline.start("work", SMALL_BATCHES)));
+    redline.wait_for_owners(WORKERS, crate::running::PATIENCE).await;
+    for at_least in [1_000, 1_700, 2_400] {
+        let kafka = stand_still("kafka").await;
+        tokio::time::sleep(BEYOND_ITS_SESSION).await;
+        kafka.go_on().await;
+        wait_for_kafka(&redline).await;
+        feed.midway(&redline, at_least).await;
+    }
+    feed.end().await;
+    assert_undisturbed(redline, roles).await;
+}
+
 #[tokio::test]
 async fn a_registry_that_is_away_is_waited_for() {
     if !is_ours("registry") {

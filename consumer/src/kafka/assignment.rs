@@ -73,6 +73,16 @@ pub(super) enum State {
     },
 }
 
+impl State {
+    /// The opening of a partition that is open.
+    fn opened(self) -> Option<Arc<Assigned>> {
+        match self {
+            Self::Reading { assigned, .. } => Some(assigned),
+            Self::Opening | Self::Waiting(_) => None,
+        }
+    }
+}
+
 /// State that the rebalance callback shares with the thread that polls; both are the same thread.
 pub(super) struct Shared {
     pub(super) partitions: Mutex<HashMap<TopicPartition, State>>,
@@ -109,13 +119,9 @@ impl Shared {
         )
     }
 
-    /// Gives up every partition, without waiting for what is in flight.
+    /// Gives up every partition, which somebody else may own already, without waiting for what is in flight.
     pub(super) fn forget_all(&self) {
-        for (_, state) in self.lock().drain() {
-            if let State::Reading { assigned, .. } = state {
-                assigned.give_up();
-            }
-        }
+        self.take_all().iter().for_each(|assigned| assigned.give_up());
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, State>> {
@@ -193,9 +199,9 @@ impl Shared {
         self.release(taken);
     }
 
-    /// Gives partitions up as they are.
-    pub(super) fn give_up(&self, list: &TopicPartitionList) {
-        self.release(self.take(list));
+    /// Gives up every partition as it is.
+    pub(super) fn release_all(&self) {
+        self.release(self.take_all());
     }
 
     /// Forgets partitions; answers those that were open.
@@ -204,11 +210,15 @@ impl Shared {
         let taken = keys(list)
             .into_iter()
             .filter_map(|partition| partitions.remove(&partition));
-        let open = taken.filter_map(|state| match state {
-            State::Reading { assigned, .. } => Some(assigned),
-            _ => None,
-        });
-        open.collect()
+        taken.filter_map(State::opened).collect()
+    }
+
+    /// Forgets every partition; answers those that were open.
+    fn take_all(&self) -> Vec<Arc<Assigned>> {
+        self.lock()
+            .drain()
+            .filter_map(|(_, state)| state.opened())
+            .collect()
     }
 
     /// Records no more of partitions, and lets others record them.

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::assignment::InFlight;
-use self::assignment::{Context, Shared, State, list_of};
+use self::assignment::{Context, Shared, State};
 pub(crate) use self::building::raw_record;
 use self::building::{Building, take};
 use crate::batch::{Assigned, Batch, RawRecord};
@@ -196,6 +196,7 @@ impl Poller {
     fn obey(&mut self) {
         self.obey_commands();
         self.end_waits();
+        self.callbacks.find_brokers(self.consumer.client());
         if self.to_be_read_changed {
             self.read_what_is_open();
         }
@@ -344,7 +345,6 @@ impl Poller {
         /// What of it the client has at least, also after what was in flight took it all.
         const AT_LEAST: Duration = Duration::from_secs(3);
         let began = Instant::now();
-        let assigned: Vec<TopicPartition> = self.shared.lock().keys().cloned().collect();
         let position_ids: Vec<i32> = self.shared.in_flight.lock().keys().copied().collect();
         self.shared
             .in_flight
@@ -355,7 +355,7 @@ impl Poller {
                 recorded.extend(parts.into_iter().filter(|(assigned, _)| assigned.is_live()));
             }
         }
-        self.shared.give_up(&list_of(&assigned));
+        self.shared.release_all();
         let patience = PATIENCE.saturating_sub(began.elapsed()).max(AT_LEAST);
         let (has_left, left) = mpsc::channel();
         let (consumer, shared) = (self.consumer, self.shared);

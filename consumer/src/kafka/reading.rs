@@ -104,17 +104,18 @@ impl Poller {
         }
     }
 
-    /// Discards what was read of a partition and opens it again, after a heartbeat: when somebody else records it,
-    /// this worker may have been expelled from the group, and must learn that before it makes itself the owner.
+    /// Discards what was read of a partition and opens it again, after a third of the session: when somebody else
+    /// records it, this worker may have been expelled from the group, and learns that by the answer to a heartbeat
+    /// before it makes itself the owner.
     pub(super) fn reopen(&mut self, partition: TopicPartition) {
-        let heartbeat = Duration::from_millis(u64::from(self.settings.session_timeout_milliseconds) / 3);
+        let pause = Duration::from_millis(u64::from(self.settings.session_timeout_milliseconds) / 3);
         let mut partitions = self.shared.lock();
         let Some(state) = partitions.get_mut(&partition) else {
             return;
         };
         if let State::Reading { assigned, .. } = state {
             assigned.give_up();
-            *state = State::Waiting(Instant::now() + heartbeat);
+            *state = State::Waiting(Instant::now() + pause);
             drop(partitions);
             self.building.discard(&partition);
             self.to_be_read_changed = true;

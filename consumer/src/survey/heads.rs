@@ -98,6 +98,7 @@ impl Behind {
 /// answered.
 fn find(consumer: &BaseConsumer<Asking>, unknown: &[Behind]) -> HashMap<TopicPartition, Head> {
     let mut found = HashMap::new();
+    consumer.context().0.find_brokers(consumer.client());
     let mut list = TopicPartitionList::new();
     for one in unknown {
         let _ = list.add_partition_offset(&one.topic, one.partition, Offset::Offset(one.from));

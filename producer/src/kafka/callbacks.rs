@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientContext;
-use rdkafka::client::OAuthToken;
+use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -12,6 +12,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use redline_connections::{Keys, refused_login};
 
+use super::brokers::Brokers;
 use super::oauth::{self, NoToken, OauthSettings};
 use super::settings::KafkaSettings;
 
@@ -36,6 +37,7 @@ pub struct Callbacks {
     place: String,
     keys: Keys,
     oauth: Option<OauthSettings>,
+    brokers: Brokers,
     noted: Mutex<Option<Noted>>,
     /// Nothing goes to the log: who asks tells it.
     is_quiet: bool,
@@ -48,6 +50,7 @@ impl Callbacks {
             place: settings.bootstrap_servers.clone(),
             keys: settings.keys(),
             oauth: settings.oauth.token_url.is_some().then(|| settings.oauth.clone()),
+            brokers: Brokers::new(&settings.bootstrap_servers),
             noted: Mutex::new(None),
             is_quiet: false,
         }
@@ -94,7 +97,10 @@ impl Callbacks {
                 let told = format!("{whom} cannot be spoken to over TLS ({reason}); look at kafka.ca_file");
                 (Noted::Tls(reason.to_owned()), told)
             }
-            Some(Code::AllBrokersDown) => (Noted::AllSilent(reason.to_owned()), format!("{whom}: {reason}")),
+            Some(Code::AllBrokersDown) => {
+                self.brokers.lost();
+                (Noted::AllSilent(reason.to_owned()), format!("{whom}: {reason}"))
+            }
             _ => (Noted::Silent(reason.to_owned()), format!("{whom}: {reason}")),
         };
         if !self.is_quiet {
@@ -123,6 +129,12 @@ impl Callbacks {
         fetched.map_err(|error| error.to_string().replace('\0', " ").into())
     }
 
+    /// Whoever polls a client calls this now and then, at least once a second: a client that lost all of its brokers may
+    /// need to be told again where they are. Then it takes some 200 ms, now and then.
+    pub fn find_brokers<C: ClientContext>(&self, client: &Client<C>) {
+        self.brokers.find(client);
+    }
+
     pub(super) fn noted(&self) -> Option<Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -138,9 +150,21 @@ impl Callbacks {
     }
 }
 
+/// A context that delegates to [`Callbacks`].
+pub trait Called {
+    /// What it delegates to.
+    fn callbacks(&self) -> &Callbacks;
+}
+
 /// The context of a client that only asks.
 #[derive(Debug)]
 pub struct Asking(pub Callbacks);
+
+impl Called for Asking {
+    fn callbacks(&self) -> &Callbacks {
+        &self.0
+    }
+}
 
 impl ClientContext for Asking {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;

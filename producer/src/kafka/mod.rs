@@ -1,6 +1,7 @@
 //! How to reach Kafka: the settings, the clients that are made of them, and what is wrong when it cannot be reached.
 
 mod admin;
+mod brokers;
 mod callbacks;
 mod oauth;
 mod reach;
@@ -17,7 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext};
 
 pub use self::admin::{Admin, admin};
-pub use self::callbacks::{Asking, Callbacks};
+pub use self::callbacks::{Asking, Callbacks, Called};
 pub use self::oauth::OauthSettings;
 pub use self::reach::{Unreached, reach};
 pub use self::served::Served;

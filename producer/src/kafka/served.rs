@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
-use super::create;
+use super::{Called, create};
 
 /// A producer that is polled until this is dropped.
 ///
@@ -20,7 +20,7 @@ pub struct Served<C: ProducerContext + 'static> {
     thread: Option<JoinHandle<()>>,
 }
 
-impl<C: ProducerContext + 'static> Served<C> {
+impl<C: ProducerContext + Called + 'static> Served<C> {
     /// Makes the client; it connects by itself and does not fail when Kafka is away.
     ///
     /// # Errors
@@ -36,6 +36,7 @@ impl<C: ProducerContext + 'static> Served<C> {
             .spawn(move || {
                 while !told.load(Ordering::Relaxed) {
                     polled.poll(PATIENCE);
+                    polled.context().callbacks().find_brokers(polled.client());
                 }
             })
             .map_err(|_| KafkaError::Global(RDKafkaErrorCode::CriticalSystemResource))?;
