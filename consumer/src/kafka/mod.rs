@@ -23,12 +23,15 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::assignment::InFlight;
-use self::assignment::{Context, Shared, State};
+use self::assignment::{Context, Shared};
 pub(crate) use self::building::raw_record;
 use self::building::{Building, take};
 use crate::batch::{Assigned, Batch, RawRecord};
 use crate::metrics::Metrics;
 use crate::settings::WorkSettings;
+
+/// Between two attempts to open a partition that Kafka or Postgres could not tell about.
+const BEFORE_OPENING_AGAIN: Duration = Duration::from_secs(2);
 
 /// A topic and a partition of it.
 pub type TopicPartition = (String, i32);
@@ -38,8 +41,10 @@ pub type TopicPartition = (String, i32);
 pub enum Command {
     /// A partition was opened and is read from here.
     Opened(Arc<Assigned>, i64),
-    /// A partition waits for an operator, or cannot be opened yet; it is tried again later.
+    /// A partition cannot be opened yet; it is tried again in a moment.
     NotOpened(TopicPartition),
+    /// A partition waits for an operator; it is looked at again after a while.
+    Stopped(TopicPartition),
     /// What was read from a partition cannot be recorded; it is opened again.
     Reopen(Arc<Assigned>),
     /// A partition is read again from this offset, after this instant.
@@ -217,11 +222,10 @@ impl Poller {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Opened(assigned, next) => self.begin_reading(assigned, next),
-                Command::NotOpened(partition) => {
-                    let again = Instant::now() + Duration::from_secs(self.settings.stopped_recheck_seconds);
-                    if let Some(state) = self.shared.lock().get_mut(&partition) {
-                        *state = State::Waiting(again);
-                    }
+                Command::NotOpened(partition) => self.wait(&partition, BEFORE_OPENING_AGAIN),
+                Command::Stopped(partition) => {
+                    let recheck = Duration::from_secs(self.settings.stopped_recheck_seconds);
+                    self.wait(&partition, recheck);
                 }
                 Command::Reopen(assigned) => {
                     let partition = (assigned.ledger.topic.clone(), assigned.ledger.partition);

@@ -140,6 +140,13 @@ impl Poller {
         }
     }
 
+    /// Lets a partition that is not open wait.
+    pub(super) fn wait(&self, partition: &TopicPartition, pause: Duration) {
+        if let Some(state) = self.shared.lock().get_mut(partition) {
+            *state = State::Waiting(Instant::now() + pause);
+        }
+    }
+
     /// Opens partitions that waited long enough, and reads those again that were held long enough.
     pub(super) fn end_waits(&mut self) {
         let now = Instant::now();

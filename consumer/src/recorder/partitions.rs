@@ -96,7 +96,7 @@ impl<M: Marks> Recorder<M> {
             },
             Ok(Opened::Stopped(stopped)) => {
                 self.tell_stopped(&partition, &stopped);
-                Command::NotOpened(partition)
+                Command::Stopped(partition)
             }
             Err(error) if error.class() == Class::Stop => return Err(error.into()),
             Err(error) => {
