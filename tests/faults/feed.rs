@@ -40,11 +40,6 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// Sends with a client of its own from now on: Kafka was away, and the old one's time-outs are no part of a test.
-    pub(crate) fn renew(&mut self, redline: &Installation) {
-        self.kafka = Kafka::new(&redline.services.kafka);
-    }
-
     async fn send(&mut self, range: Range<usize>) {
         let raws = self.raws.get(range).unwrap_or_default().to_vec();
         self.sent += raws.len();

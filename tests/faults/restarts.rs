@@ -37,10 +37,10 @@ async fn kafka_that_is_restarted_or_crashes_in_the_middle_changes_nothing() {
             (1_500, &["restart", "kafka"][..]),
             (2_500, &["restart", "kafka", "--immediate"]),
         ] {
-            let mut held = feed.hold().await;
+            let held = feed.hold().await;
             harness(restart).await;
             wait_for_kafka(redline).await;
-            held.renew(redline);
+            redline.kafka.renew();
             drop(held);
             feed.midway(redline, at_least).await;
         }
@@ -54,12 +54,15 @@ async fn a_worker_that_is_told_to_stop_while_kafka_stands_still_does_not_wait_fo
         let told = redline.start("work", SMALL_BATCHES);
         redline.wait_for_owners(3, crate::running::PATIENCE).await;
         feed.midway(redline, 1_500).await;
+        let held = feed.hold().await;
         let kafka = stand_still("kafka").await;
         // What is in flight waits for Kafka, and is given ten seconds; leaving the group three.
         let code = told.terminate(Duration::from_secs(20)).await;
         kafka.go_on().await;
         assert_eq!(code, 0, "its exit code");
         wait_for_kafka(redline).await;
+        redline.kafka.renew();
+        drop(held);
         feed.midway(redline, 2_500).await;
     })
     .await;
@@ -82,10 +85,13 @@ async fn every_worker_finds_kafka_again_that_lists_no_broker_for_a_moment() {
     roles.extend((0..WORKERS).map(|_| redline.start("work", SMALL_BATCHES)));
     redline.wait_for_owners(WORKERS, crate::running::PATIENCE).await;
     for at_least in [1_000, 1_700, 2_400] {
+        let held = feed.hold().await;
         let kafka = stand_still("kafka").await;
         tokio::time::sleep(BEYOND_ITS_SESSION).await;
         kafka.go_on().await;
         wait_for_kafka(&redline).await;
+        redline.kafka.renew();
+        drop(held);
         feed.midway(&redline, at_least).await;
     }
     feed.end().await;

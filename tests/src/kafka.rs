@@ -1,7 +1,7 @@
 //! Kafka, as a foreign producer or consumer sees it: any bytes into any partition, and topics read to their end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -57,23 +57,23 @@ impl Read {
     }
 }
 
-/// A client of Kafka.
+/// A client of Kafka. Clones share it.
 #[derive(Clone)]
 pub struct Kafka {
     config: ClientConfig,
+    clients: Arc<RwLock<Clients>>,
+}
+
+#[derive(Clone)]
+struct Clients {
     producer: FutureProducer,
     asking: Arc<BaseConsumer>,
     /// Sees a log end where the first open transaction begins.
     asking_committed: Arc<BaseConsumer>,
 }
 
-impl Kafka {
-    /// A client; it connects when it is first used.
-    pub fn new(bootstrap_servers: &str) -> Self {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", bootstrap_servers)
-            .set("allow.auto.create.topics", "false");
+impl Clients {
+    fn new(config: &ClientConfig) -> Self {
         let producer = config
             .clone()
             .set("linger.ms", "1")
@@ -93,8 +93,34 @@ impl Kafka {
             producer,
             asking: asking("read_uncommitted"),
             asking_committed: asking("read_committed"),
+        }
+    }
+}
+
+impl Kafka {
+    /// A client; it connects when it is first used.
+    pub fn new(bootstrap_servers: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", bootstrap_servers)
+            .set("allow.auto.create.topics", "false");
+        Self {
+            clients: Arc::new(RwLock::new(Clients::new(&config))),
             config,
         }
+    }
+
+    /// Goes on with new clients: Kafka was away, and librdkafka may have lost its brokers for good, or wait for time-outs that are
+    /// no part of a test.
+    pub fn renew(&self) {
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Clients::new(&self.config);
+    }
+
+    fn clients(&self) -> Clients {
+        self.clients
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Settings of a client, for those that this one cannot do.
@@ -124,12 +150,17 @@ impl Kafka {
             .key(b"some/key")
             .payload(value)
             .headers(OwnedHeaders::new().insert(header));
-        let produced = self.producer.send(record, Timeout::After(PATIENCE)).await;
+        let produced = self
+            .clients()
+            .producer
+            .send(record, Timeout::After(PATIENCE))
+            .await;
         produced.expect("Kafka takes the record");
     }
 
     /// Produces records in this order; answers partition and offset of each.
     pub async fn produce_all(&self, records: Vec<Raw>) -> Vec<(i32, i64)> {
+        let producer = self.clients().producer;
         let sending = records.iter().map(|raw| {
             let mut record = FutureRecord::<[u8], [u8]>::to(&raw.topic);
             record.partition = raw.partition;
@@ -145,7 +176,7 @@ impl Kafka {
                     })
                 });
             record.headers = Some(headers);
-            self.producer
+            producer
                 .send_result(record)
                 .unwrap_or_else(|(error, _)| panic!("{} is not produced to: {error}", raw.topic))
         });
@@ -162,7 +193,7 @@ impl Kafka {
 
     /// First offset and offset behind the last record, by partition. A topic that was just made may have no leaders yet.
     pub async fn log_ends(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
-        log_ends(&self.asking, topic).await
+        log_ends(&self.clients().asking, topic).await
     }
 
     /// Every record of a topic, from its log start to the end that it had when reading began, by partition and
@@ -171,7 +202,7 @@ impl Kafka {
         let ends = self.log_ends(topic).await;
         // Kafka ends a transaction some time after it has said so.
         until("the transactions are over", PATIENCE, async || {
-            let committed = log_ends(&self.asking_committed, topic).await;
+            let committed = log_ends(&self.clients().asking_committed, topic).await;
             let is_open = |(partition, (_, end)): (&i32, &(i64, i64))| {
                 committed
                     .get(partition)
