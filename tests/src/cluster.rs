@@ -135,7 +135,7 @@ pub async fn make_rows_again(redline: &mut Installation) {
     .await;
 }
 
-/// Waits until Kafka, which was restarted, leads every partition again.
+/// Waits until Kafka, which was away, leads every partition again; the installation's own clients are made anew then.
 pub async fn wait_for_kafka(redline: &Installation) {
     until("Kafka leads its partitions again", PATIENCE, async || {
         let (consumer, prefix) = (group_consumer(redline), format!("{}.", redline.name));
@@ -157,4 +157,5 @@ pub async fn wait_for_kafka(redline: &Installation) {
         .map_err(|error: rdkafka::error::KafkaError| error.to_string())
     })
     .await;
+    redline.kafka.renew();
 }
